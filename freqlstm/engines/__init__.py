@@ -1,0 +1,1 @@
+"""Engines: candles, predictions and a strategy become fills."""

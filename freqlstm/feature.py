@@ -1,0 +1,111 @@
+"""What a feature is, and the volatility that features are scaled by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from freqlstm import rolling
+from freqlstm.candles import Candles
+from freqlstm.errors import PluginError, UsageError
+
+SMALLEST_VOLATILITY = 1e-6  # of one bar's return, so that a frozen market can be divided by: 0.01 basis points
+HALFLIFE = 60  # bars, of the volatility that features are scaled by
+MEMORY = 5  # half-lives after which the EWMA volatility forgets, so that it is exact after so many bars
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A function of candles that gives one number a bar.
+
+    ``function`` sees one unbroken stretch at a time. ``warmup`` is how many bars of it must lie before a bar for its
+    value to be exact; the values of the first ``warmup`` bars are not used.
+    """
+
+    name: str
+    function: Callable[[Candles], pd.Series[Any] | np.ndarray]
+    warmup: int
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int) or self.warmup < 0:
+            raise UsageError(
+                f"The warmup of feature {self.name!r} is {self.warmup!r}. It must be a whole number of bars, at least 0."
+            )
+
+    def __call__(self, candles: Candles) -> np.ndarray:
+        """Shape (bars,), float64: the values on one unbroken stretch, NaN during the warm-up."""
+        made = self.function(candles)
+        if isinstance(made, pd.Series) and not made.index.equals(candles.time):
+            raise PluginError(
+                f"Feature {self.name!r} returned a Series whose index is not that of the candles. "
+                f"It must have one value for each of the {len(candles)} bars, at candles.time."
+            )
+        try:
+            values = np.array(made, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise PluginError(f"Feature {self.name!r} returned what is not numbers: {error}. It must return floats.") from error
+        if values.shape != (len(candles),):
+            raise PluginError(
+                f"Feature {self.name!r} returned an array of shape {values.shape} for {len(candles)} candles. "
+                f"It must return one number a bar."
+            )
+        values[: self.warmup] = np.nan
+        return values
+
+
+def feature(warmup: int) -> Callable[[Callable[[Candles], pd.Series[Any] | np.ndarray]], Feature]:
+    """Make a feature of a function, for example in a signal's own file; its name is the function's.
+
+    ``warmup`` is how many bars of an unbroken stretch must lie before a bar for its value to be exact.
+    """
+
+    def decorate(function: Callable[[Candles], pd.Series[Any] | np.ndarray]) -> Feature:
+        description = (function.__doc__ or "").strip().partition("\n")[0]
+        return Feature(function.__name__, function, warmup, description)
+
+    return decorate
+
+
+def ewma_warmup(halflife: int = HALFLIFE) -> int:
+    """Bars of an unbroken stretch before its first EWMA volatility."""
+    if isinstance(halflife, bool) or not isinstance(halflife, int) or halflife < 1:
+        raise UsageError(f"The half-life is {halflife!r}. It must be a whole number of bars, at least 1.")
+    return MEMORY * halflife
+
+
+SCALED = ewma_warmup()  # bars that anything scaled by the volatility needs
+
+
+# Arrays of shape (bars,) on one unbroken stretch.
+
+
+def array(column: pd.Series[float]) -> np.ndarray:
+    """The values of a column, in one memory layout so that numpy takes one set of instructions."""
+    return np.ascontiguousarray(column.to_numpy(np.float64))
+
+
+def log(column: pd.Series[float]) -> np.ndarray:
+    """Natural logarithm of a column of prices."""
+    return rolling.log(array(column))
+
+
+def returns(candles: Candles) -> np.ndarray:
+    """Log return of each bar."""
+    return rolling.change(log(candles.close))
+
+
+def volatility(candles: Candles, halflife: int = HALFLIFE) -> np.ndarray:
+    """EWMA volatility of one bar's log return."""
+    variance = rolling.decayed(returns(candles) ** 2, 1 - 0.5 ** (1 / halflife), ewma_warmup(halflife))
+    return np.asarray(np.sqrt(np.maximum(variance, SMALLEST_VOLATILITY**2)))
+
+
+def scaled(candles: Candles, log_move: np.ndarray, bars: int = 1) -> np.ndarray:
+    """A move of the log price in units of what is usual over so many bars."""
+    return np.asarray(log_move / (volatility(candles) * math.sqrt(bars)))

@@ -1,0 +1,251 @@
+"""The base class of signals."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+
+from freqlstm import provenance
+from freqlstm.candles import Candles
+from freqlstm.errors import ModelError, PluginError, UnknownName
+from freqlstm.features import Feature
+from freqlstm.features import warmup as features_warmup
+from freqlstm.files import atomic_folder, explained, jsonable
+from freqlstm.parameters import checked, declared
+from freqlstm.progress import Progress, silent
+
+PREDICTION_COLUMNS = ("prediction", "prediction_low", "prediction_high")
+FORMAT = 1  # of signal.json
+
+
+class Signal:
+    """Says at the close of each bar what the next ``horizon`` bars will bring.
+
+    Subclass it, annotate the parameters as class attributes, and write ``predict``. A signal that has something to
+    learn writes ``learn`` too, and keeps what it learned in attributes that end in ``_``: JSON values, or else named in
+    ``in_files`` and handled by ``write_files`` and ``read_files``.
+    """
+
+    horizon: int = 5  # bars ahead being forecast
+    target: Literal["return", "direction", "volatility"] = "return"
+    seed: int = 0  # of everything random
+    features: tuple[str | Feature, ...] = ()  # names, or features of the plugin's own
+
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {"horizon": (1, math.inf), "seed": (0, 2**31 - 1)}
+    in_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes that are not JSON values
+
+    training_: dict[str, Any]  # what the last fit was given: see record_training
+    report_: dict[str, Any]  # what the last fit has to tell, such as epochs and errors
+
+    def __init__(self, **parameters: Any) -> None:
+        known = declared(type(self))
+        for name in parameters:
+            if name not in known:
+                raise UnknownName("parameter", name, known)
+        for name in known:
+            value = parameters.get(name, getattr(type(self), name))
+            setattr(self, name, checked(type(self), name, self._own_features(value) if name == "features" else value))
+
+    def _own_features(self, names: Any) -> Any:
+        """The plugin's own features in place of their names, which is all that a file or a command line can hold."""
+        own = {each.name: each for each in type(self).features if isinstance(each, Feature)}
+        return [own.get(name, name) for name in names] if isinstance(names, (list, tuple)) else names
+
+    # What a plugin writes
+
+    def predict(self, candles: Candles) -> pd.Series[float] | pd.DataFrame:
+        """A Series aligned to ``candles.time``, or a DataFrame with prediction, prediction_low and prediction_high.
+
+        Row t is known at the close of bar t; NaN where the signal may not speak. The unit is that of ``target``: log
+        return over the horizon, probability of a rise, or log realised variance over the horizon.
+        """
+        raise PluginError(f"{type(self).__name__} has no predict. A signal must write predict(self, candles).")
+
+    def learn(self, market: dict[str, Candles], progress: Progress) -> None:
+        """Fit to these candles, all of which are in the past. Nothing to learn unless overridden."""
+
+    def write_files(self, folder: Path) -> None:
+        """Write what ``in_files`` names; never as a pickle."""
+
+    def read_files(self, folder: Path) -> None:
+        """Read what :meth:`write_files` wrote; the parameters and the JSON attributes are there already."""
+
+    @property
+    def warmup(self) -> int:
+        """Bars of one unbroken stretch that must lie before the first bar with a prediction."""
+        return features_warmup(self.features)
+
+    def speaks_for(self, symbol: str) -> bool:
+        """Whether predictions can be made for that symbol's candles."""
+        return True
+
+    # What everybody uses
+
+    @property
+    def needs_fit(self) -> bool:
+        """True if the signal learns from candles."""
+        return type(self).learn is not Signal.learn or type(self).fit is not Signal.fit
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter's value, as JSON; a feature of the plugin's own is given by its name."""
+        return {name: _as_json(getattr(self, name)) for name in declared(type(self))}
+
+    def fit(self, market: dict[str, Candles], progress: Progress = silent) -> Self:
+        """Learn from the candles of one or several symbols; sees nothing else."""
+        started = time.perf_counter()
+        self.report_ = {}
+        self.learn(market, progress)
+        self.record_training(market, time.perf_counter() - started)
+        return self
+
+    def record_training(self, market: dict[str, Candles], seconds: float) -> None:
+        """Remember what a fit was given."""
+        self.training_ = {
+            "seconds": round(seconds, 3),
+            "candles": {
+                symbol: {
+                    "exchange": candles.exchange,
+                    "timeframe": candles.timeframe,
+                    "first": str(candles.time[0]) if len(candles) else None,
+                    "last": str(candles.time[-1]) if len(candles) else None,
+                    "rows": len(candles),
+                    "digest": candles.digest,
+                }
+                for symbol, candles in sorted(market.items())
+            },
+        }
+
+    def require_fit(self, candles: Candles) -> None:
+        """A ModelError unless this signal was fitted, on this symbol and at this timeframe."""
+        if not hasattr(self, "training_"):
+            raise ModelError(f"{type(self).__name__} has not been fitted. Call fit(market) or load(folder) first.")
+        if not self.speaks_for(candles.symbol):
+            raise ModelError(
+                f"{type(self).__name__} was not fitted on {candles.symbol}, only on "
+                f"{', '.join(self.training_['candles'])}. Fit it on that symbol too."
+            )
+        timeframes = {each["timeframe"] for each in self.training_["candles"].values()}
+        if candles.timeframe not in timeframes:
+            raise ModelError(
+                f"{type(self).__name__} was fitted on {', '.join(sorted(timeframes))} candles and cannot predict from "
+                f"{candles.timeframe} candles. Fit it on that timeframe."
+            )
+
+    # Files
+
+    def save(self, folder: Path) -> None:
+        """Write signal.json and the files it names; whole or not at all."""
+        path = _plugin_file(type(self))
+        with atomic_folder(folder) as temporary:
+            self.write_files(temporary)
+            provenance.write_sealed(
+                temporary / "signal.json",
+                {
+                    "format": FORMAT,
+                    "class": type(self).__name__,
+                    "source": path.name,
+                    "digest": _loaded_digest(type(self)),
+                    "parameters": self.parameters,
+                    "fitted": self._fitted(),
+                    "versions": provenance.library_versions(path),
+                    "files": {file.name: provenance.file_digest(file) for file in sorted(temporary.iterdir())},
+                },
+            )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The signal that was saved there; a ModelError if anything is damaged, foreign, or not what is installed now."""
+        saved = provenance.read_sealed(folder / "signal.json")
+        path = _plugin_file(cls)
+        again = "Fit it again."
+        if saved.get("format") != FORMAT:
+            raise ModelError(f"{folder} has format {saved.get('format')!r} of signal.json, not {FORMAT}. {again}")
+        if saved["class"] != cls.__name__:
+            raise ModelError(
+                f"{folder} holds a fitted {saved['class']}, not a {cls.__name__}. Load it with that signal."
+            )
+        if saved["digest"] != _loaded_digest(cls):
+            raise ModelError(f"{folder} was fitted by another version of {path.name} or of freqlstm. {again}")
+        versions = provenance.library_versions(path)
+        for name, version in saved["versions"].items():
+            if versions.get(name) != version:
+                raise ModelError(
+                    f"{folder} was fitted with {name} {version}; here is {versions.get(name, 'none')}. {again}"
+                )
+        for name, digest in saved["files"].items():
+            file = folder / name
+            if Path(name).name != name or not file.is_file():
+                raise ModelError(f"{folder} lacks its file {name}. Delete the folder and fit the signal again.")
+            if provenance.file_digest(file) != digest:
+                raise ModelError(
+                    f"{file} was damaged or changed since it was written. Delete its folder and fit again."
+                )
+        signal = cls(**saved["parameters"])
+        for name, value in saved["fitted"].items():
+            setattr(signal, name, value)
+        with explained(folder):
+            signal.read_files(folder)
+        return signal
+
+    def _fitted(self) -> dict[str, Any]:
+        """The fitted attributes that go into signal.json."""
+        names = [name for name in vars(self) if name.endswith("_") and name not in self.in_files]
+        return {name: jsonable(getattr(self, name)) for name in sorted(names)}
+
+
+def prediction_table(signal: Signal, candles: Candles) -> pd.DataFrame:
+    """What ``signal`` predicts, checked, with the three columns of :data:`PREDICTION_COLUMNS` (NaN if it gives no interval)."""
+    made = signal.predict(candles)
+    who = f"{type(signal).__name__}.predict"
+    if not isinstance(made, (pd.Series, pd.DataFrame)):
+        raise PluginError(
+            f"{who} returned a {type(made).__name__}. It must return a Series or DataFrame at candles.time."
+        )
+    if not made.index.equals(candles.time):
+        raise PluginError(
+            f"{who} returned {len(made)} rows whose index is not candles.time. Give one row for each candle."
+        )
+    table = made.rename("prediction").to_frame() if isinstance(made, pd.Series) else made
+    unknown = [name for name in table.columns if name not in PREDICTION_COLUMNS]
+    if unknown or "prediction" not in table:
+        raise PluginError(
+            f"{who} returned the columns {', '.join(map(str, table.columns))}. They must be prediction and, if there is "
+            f"an interval, prediction_low and prediction_high."
+        )
+    try:
+        table = table.reindex(columns=list(PREDICTION_COLUMNS)).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{who} returned values that are not numbers: {error}.") from error
+    if np.isinf(table.to_numpy()).any():
+        raise PluginError(f"{who} returned an infinite prediction. Where nothing can be said it must be NaN.")
+    return table
+
+
+@cache
+def _loaded_digest(cls: type[Signal]) -> str:
+    """Source digest of a class, taken when it was first used: a file edited later is not what is running."""
+    return provenance.source_digest(_plugin_file(cls))
+
+
+def _plugin_file(cls: type[Signal]) -> Path:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if file is None:
+        raise PluginError(
+            f"{cls.__name__} was not defined in a file, so what it is cannot be recorded. Put it in a file."
+        )
+    return Path(file)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Feature):
+        return value.name
+    return [_as_json(each) for each in value] if isinstance(value, (tuple, list)) else value

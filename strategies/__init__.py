@@ -1,0 +1,1 @@
+"""The strategies that ship with freqlstm: examples to read and copy."""
