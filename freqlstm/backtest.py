@@ -22,11 +22,12 @@ from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines.backtrader import Simulation, simulate
 from freqlstm.engines.fills import trade_list
 from freqlstm.errors import NoCandles
+from freqlstm.files import jsonable
 from freqlstm.folds import FoldPlan
 from freqlstm.plugins import Plugin
 from freqlstm.predictions import Predictions, walk_forward
 from freqlstm.progress import Progress, silent
-from freqlstm.results import Result, jsonable
+from freqlstm.results import Result
 from freqlstm.skill import forecast_skill
 from freqlstm.strategy import Decisions, check_parameters, decide, history_needed, overrides_next
 
@@ -41,6 +42,10 @@ class SignalUse:
 
     plugin: Plugin
     parameters: Mapping[str, Any]
+
+    def seeded(self, seed: int) -> dict[str, Any]:
+        """The parameters with the seed of the run, unless the signal is given one of its own."""
+        return {"seed": seed, **self.parameters}
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def backtest(
     parameters = check_parameters(strategy, job.parameters)
     forecasts = {
         name: walk_forward(
-            use.plugin, {"seed": job.seed, **use.parameters}, dict(job.market), job.start, job.end, job.folds, models,
+            use.plugin, use.seeded(job.seed), dict(job.market), job.start, job.end, job.folds, models,
             cache=cache, jobs=jobs, progress=progress,
         )
         for name, use in job.signals.items()
@@ -105,7 +110,9 @@ def backtest(
         decisions = {}
         if not overrides_next(strategy):
             progress(0, 1, "deciding")
-            decisions = {symbol: decisions_for(job, strategy, parameters, tables[symbol], symbol, without) for symbol in traded}
+            decisions = {
+                symbol: decisions_for(job, strategy, parameters, tables[symbol], symbol, without) for symbol in traded
+            }
         progress(0, 1, "trading")
         outcome = simulate(
             strategy, dict(job.parameters), traded, predictions=tables, decisions=decisions, rules=job.rules,
@@ -139,15 +146,17 @@ def backtest(
         },
         "skill": {
             symbol: {
-                name: forecast_skill(forecast.table[symbol]["prediction"], candles, forecast.horizon, forecast.target)
+                name: forecast_skill(forecast.table[symbol]["prediction"], candles, forecast.description.horizon, forecast.description.target)
                 for name, forecast in forecasts.items()
             }
             for symbol, candles in traded.items()
         },
     }
     if job.signals and decisions:
-        plain, _ = run(frozenset(column for table in tables.values() for column in table))
-        plain_trades = trade_list(plain.fills, plain.refusals, traded, lambda symbol, reason, row: (reason, "", float("nan")))
+        plain, _ = run(frozenset(str(column) for table in tables.values() for column in table))
+        plain_trades = trade_list(
+            plain.fills, plain.refusals, traded, lambda symbol, reason, row: (reason, "", float("nan"))
+        )
         figures["beats"]["rules_without_signal"] = {
             **stats.performance(plain.equity["equity"], job.cash),
             "closed_trades": stats.trade_summary(plain_trades)["closed"],
@@ -257,5 +266,3 @@ def _used(job: Job, forecasts: Mapping[str, Predictions], candles: Candles) -> C
     spans = [fold["train_start"] for forecast in forecasts.values() for fold in forecast.folds if "train_start" in fold]
     first = min([job.start, *(pd.Timestamp(span) for span in spans)])
     return candles.between(first, job.end)
-
-

@@ -206,8 +206,8 @@ def validate(frame: pd.DataFrame, what: str) -> None:
         return
     if index.min().year < 1970 or index.max().year > 2261:
         raise CandleError(
-            f"{what}: the times go from {index.min():%Y-%m-%d} to {index.max():%Y-%m-%d}, which no exchange can have lived "
-            f"through. The unit of the epoch times is probably another: seconds, milliseconds or microseconds."
+            f"{what}: the times go from the year {index.min().year} to {index.max().year}. "
+            f"The unit of the epoch times is probably another: seconds, milliseconds or microseconds."
         )
     nanoseconds = index.as_unit("ns").asi8
     if (nanoseconds % 1_000_000).any():

@@ -46,7 +46,7 @@ def volatility_ratio(bars: int) -> Feature:
 
     def value(candles: Candles) -> np.ndarray:
         variance = rolling.mean(returns(candles) ** 2, bars)
-        return rolling.log(variance, SMALLEST_VOLATILITY**2) / 2 - rolling.log(volatility(candles))
+        return np.asarray(rolling.log(variance, SMALLEST_VOLATILITY**2) / 2 - rolling.log(volatility(candles)))
 
     return Feature(
         f"volatility_ratio_{bars}", value, max(bars, SCALED), f"log of the volatility of {bars} bars over the usual one"
@@ -130,7 +130,7 @@ def range_60(candles: Candles) -> np.ndarray:
     """Log of the volatility that the ranges of 60 bars imply (Parkinson 1980) over the EWMA volatility."""
     squares = (log(candles.high) - log(candles.low)) ** 2
     implied = rolling.mean(squares, 60) / (4 * math.log(2))
-    return rolling.log(implied, SMALLEST_VOLATILITY**2) / 2 - rolling.log(volatility(candles))
+    return np.asarray(rolling.log(implied, SMALLEST_VOLATILITY**2) / 2 - rolling.log(volatility(candles)))
 
 
 @feature(max(rolling.memory(1 / 14), SCALED))
@@ -213,7 +213,8 @@ def volume_level(candles: Candles) -> np.ndarray:
 def signed_volume(candles: Candles) -> np.ndarray:
     """log(1 + volume over its mean of 60 bars), with the sign of the bar's return."""
     volume = array(candles.volume)
-    return np.sign(returns(candles)) * rolling.log(1 + rolling.ratio(volume, rolling.mean(volume, 60)))
+    loudness = rolling.log(1 + rolling.ratio(volume, rolling.mean(volume, 60)))
+    return np.asarray(np.sign(returns(candles)) * loudness)
 
 
 @feature(60)

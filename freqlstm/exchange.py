@@ -168,6 +168,12 @@ def client(name: str, wire: Wire) -> Any:
                 raise ccxt.BadResponse(f"no complete JSON in {str(answer)[:80]!r}")
             return answer
 
+        def parse_ohlcv(self, *args: Any, **kwargs: Any) -> Any:
+            row = super().parse_ohlcv(*args, **kwargs)
+            if row[0] is None:  # ccxt would drop it in silence, and the rest of the page with it
+                raise BadAnswer(f"{name} answered with {str(args[0])[:80]!r} instead of a candle. {ADVICE[BadAnswer]}")
+            return row
+
     made = Client({"enableRateLimit": True, "timeout": 15_000})
     if name == "binance":  # its futures live on other hosts, its currencies need a key: neither is wanted here
         made.options["fetchMarkets"] = {"types": ["spot"]}

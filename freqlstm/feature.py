@@ -49,7 +49,9 @@ class Feature:
         try:
             values = np.array(made, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise PluginError(f"Feature {self.name!r} returned what is not numbers: {error}. It must return floats.") from error
+            raise PluginError(
+                f"Feature {self.name!r} returned what is not numbers: {error}. It must return floats."
+            ) from error
         if values.shape != (len(candles),):
             raise PluginError(
                 f"Feature {self.name!r} returned an array of shape {values.shape} for {len(candles)} candles. "

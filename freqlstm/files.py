@@ -73,22 +73,28 @@ def stage(path: Path, content: bytes) -> Path:
     """Write ``content`` to a temporary file beside ``path``, flushed to the disk; :func:`publish` gives it its name."""
     make_folder(path.parent)
     temporary = temporary_name(path)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with _removed_on_failure(temporary), open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     return temporary
 
 
 def publish(temporary: Path, path: Path) -> None:
     """Give a staged file its name, replacing what was there, in one step."""
-    os.replace(temporary, path)
+    with _removed_on_failure(temporary):
+        os.replace(temporary, path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def _removed_on_failure(temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def temporary_name(path: Path) -> Path:

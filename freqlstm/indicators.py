@@ -84,18 +84,15 @@ def bollinger(candles: Candles, period: int = 20, deviations: float = 2.0) -> pd
     """
     warmup = bollinger_warmup(period)
     if not deviations > 0:
-        raise UsageError(
-            f"deviations is {deviations!r}. It must be a positive number of standard deviations, as in 2.0."
-        )
+        raise UsageError(f"deviations is {deviations!r}. It must be a positive number, as in 2.0.")
 
     def of_stretch(stretch: Candles) -> pd.DataFrame:
-        close, blocks = stretch.close, []
-        for first in range(0, len(close), BLOCK):
+        blocks: list[pd.DataFrame] = []
+        size = max(BLOCK, period)
+        for first in range(0, len(stretch), size):
             before = min(first, warmup)
-            if len(close) - first + before < period:
-                break
+            part = stretch.close.iloc[first - before : first + size]
             with _pandas_ta() as ta:
-                part = close.iloc[first - before : first + BLOCK]
                 table = ta.bbands(part, length=period, std=float(deviations), ddof=0, mamode="sma", talib=False)
             blocks.append(table.iloc[before:, :3])
         return pd.concat(blocks)
@@ -117,7 +114,10 @@ def ta(candles: Candles, name: str, **arguments: Any) -> pd.Series[float] | pd.D
 
 
 def ta_warmup(name: str, **arguments: Any) -> int:
-    """Bars of an unbroken stretch before its first value of :func:`ta`, as measured on a seeded random walk."""
+    """Bars of an unbroken stretch before its first value of :func:`ta`, as measured on a seeded random walk.
+
+    An indicator that follows a state, such as ``psar``, can need longer on other candles.
+    """
     return _measure(name, _hashable(name, arguments)).warmup
 
 
@@ -129,10 +129,10 @@ def ta_settles(name: str, **arguments: Any) -> bool:
 @contextmanager
 def _pandas_ta() -> Iterator[Any]:
     """The library, imported at the first use, with its warnings about its own internals silenced."""
-    import pandas_ta_classic
-
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
+        import pandas_ta_classic
+
         yield pandas_ta_classic
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from freqlstm.candles import COLUMNS, TIMEFRAMES, Candles, check_symbol, step_of
+from freqlstm.candles import COLUMNS, TIMEFRAMES, Candles, canonical, check_symbol, step_of, validate
 from freqlstm.errors import CandleError, StoreError, UsageError
 
 SUFFIXES = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet", ".feather", ".json", ".json.gz")
@@ -35,10 +35,16 @@ def find_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UsageError(f"There is no file or folder {path}. Check the spelling.")
-    found = sorted(file for file in path.rglob("*") if file.name.lower().endswith(SUFFIXES) and file.is_file())
+    found = sorted(file for file in path.rglob("*") if _holds_candles(file))
     if not found:
         raise UsageError(f"{path} holds no file that ends in {', '.join(SUFFIXES)}.")
     return found
+
+
+def _holds_candles(file: Path) -> bool:
+    name = file.name.lower()
+    other = re.search(r"-(mark|index|funding_rate|trades)\b", name)  # what freqtrade keeps in the same folder
+    return name.endswith(SUFFIXES) and not name.startswith(".") and not other and file.is_file()
 
 
 def read_file(
@@ -60,12 +66,17 @@ def read_file(
     if symbol is None or exchange is None:
         what, flag = ("pair", "--pairs BTC/USDT") if symbol is None else ("exchange", "--exchange binance")
         raise UsageError(f"The name of {path} does not tell its {what}. Say it, for example with {flag}.")
+    table, timeframe = read_rows(path, timeframe, assume_utc)
+    validate(table, str(path))
+    return Candles(canonical(table), check_symbol(symbol), timeframe, exchange)
+
+
+def read_rows(path: Path, timeframe: str | None = None, assume_utc: bool = False) -> tuple[pd.DataFrame, str]:
+    """The rows of a file as bad as they may be, and their timeframe: what a quality report looks at before an import."""
     table = _open_times(_table(path), path, assume_utc)
     if not len(table):
         raise CandleError(f"{path} holds no candles.")
-    timeframe = _timeframe(table, timeframe or guessed.timeframe, path)
-    candles = Candles.from_frame(table, check_symbol(symbol), timeframe, exchange)
-    return candles
+    return table, _timeframe(table, timeframe or guess(path).timeframe, path)
 
 
 @dataclass(frozen=True)
@@ -92,10 +103,10 @@ def guess(path: Path) -> Guess:
     dump = bool(place == 1 and re.fullmatch(r"[A-Z0-9]+-[0-9]+[a-z]-\d{4}-\d\d(-\d\d)?", stem))
     names = [part.upper() for part in parts[:place]] if place is not None else [part.upper() for part in parts[:3]]
     symbol, before = _symbol(names)
-    folder = path.parent.name.lower()
-    exchange = before[-1].lower() if before else "binance" if dump else None
-    if exchange is None and path.parent.parent.name == "data":  # freqtrade: user_data/data/EXCHANGE/
-        exchange = folder
+    exchange = before[-1].lower() if before and place is not None else "binance" if dump else None
+    folder = path.parent.parent if path.parent.name == "futures" else path.parent
+    if exchange is None and folder.parent.name == "data":  # freqtrade: user_data/data/EXCHANGE/[futures/]
+        exchange = folder.name.lower()
     return Guess(exchange, symbol, None if place is None else parts[place])
 
 
@@ -129,7 +140,9 @@ def _table(path: Path) -> pd.DataFrame:
         raise UsageError(f"There is no file {path}. Check the spelling.") from None
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         brief = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StoreError(f"{path} could not be read ({brief}). Is it whole, and of the type that its name says?") from error
+        raise StoreError(
+            f"{path} could not be read ({brief}). Is it whole, and of the type that its name says?"
+        ) from error
     raise UsageError(f"{path} is of no known type. Candles are read from {', '.join(SUFFIXES)}.")
 
 
@@ -218,12 +231,16 @@ def _times(column: pd.Series, path: Path, assume_utc: bool) -> pd.DatetimeIndex:
 
 def _epoch(column: pd.Series, path: Path) -> pd.DatetimeIndex:
     numbers = column.to_numpy()
+    if np.isnan(numbers).any():
+        raise CandleError(
+            f"{path}: row {int(np.isnan(numbers).argmax())} has no time. Every candle needs its open time."
+        )
     low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (1e9, 1e9)
     for unit, least, most in EPOCH_UNITS:
         if least <= low and high < most:
-            if numbers.dtype.kind == "f":  # seconds with a fraction: to the millisecond
-                return pd.DatetimeIndex(pd.to_datetime(np.rint(numbers * 1e3).astype(np.int64), unit="ms", utc=True)) if unit == "s" else pd.DatetimeIndex(pd.to_datetime(numbers.astype(np.int64), unit=unit, utc=True))
-            return pd.DatetimeIndex(pd.to_datetime(numbers.astype(np.int64), unit=unit, utc=True))
+            if unit == "s" and numbers.dtype.kind == "f":  # fractions of a second
+                numbers, unit = np.rint(numbers * 1e3), "ms"
+            return pd.DatetimeIndex(numbers.astype(np.int64).astype(f"datetime64[{unit}]"), tz="UTC")
     raise CandleError(
         f"{path}: the times go from {low:.0f} to {high:.0f}, which is no epoch in seconds, milliseconds, microseconds or "
         f"nanoseconds between 1973 and 2286. One file must keep to one unit."
@@ -232,15 +249,18 @@ def _epoch(column: pd.Series, path: Path) -> pd.DatetimeIndex:
 
 def _timeframe(table: pd.DataFrame, timeframe: str | None, path: Path) -> str:
     """The timeframe that is said, unless the rows contradict it; the one that the rows show if none is said."""
-    distance = np.abs(np.diff(pd.DatetimeIndex(table.index).as_unit("ns").asi8))
-    values, counts = np.unique(distance, return_counts=True)
-    commonest = float(values[counts.argmax()]) / 1e9 if len(values) else None
+    distance = np.abs(np.diff(pd.DatetimeIndex(table.index).as_unit("ns").asi8)) / 1e9
+    values, counts = np.unique(distance[distance > 0], return_counts=True)  # duplicated rows tell nothing
+    commonest = float(values[counts.argmax()]) if len(values) else None
     shown = next((name for name, seconds in TIMEFRAMES.items() if seconds == commonest), None)
     if timeframe is None:
         if shown is None:
-            raise UsageError(f"Neither the name of {path} nor its rows tell the timeframe. Say it, for example with -i 1m.")
+            raise UsageError(
+                f"Neither the name of {path} nor its rows tell the timeframe. Say it, for example with -i 1m."
+            )
         return shown
-    if commonest and commonest != step_of(timeframe).total_seconds():
+    step = step_of(timeframe).total_seconds()
+    if commonest is not None and (commonest < step or (len(distance) > 1 and step not in values)):
         raise CandleError(
             f"{path} is said to hold {timeframe} candles, but most of its rows are {commonest:g} seconds apart. "
             f"Give the timeframe that it has{f': -i {shown}' if shown else ''}."

@@ -39,7 +39,9 @@ def record(ledger: Path, trial: Trial) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise StoreError(f"The trial could not be added to {ledger}: {error.strerror}. Make the folder writable.") from error
+        raise StoreError(
+            f"The trial could not be added to {ledger}: {error.strerror}. Make the folder writable."
+        ) from error
 
 
 def trials(
@@ -53,7 +55,9 @@ def trials(
         try:
             trial = Trial(**json.loads(line))
         except (ValueError, TypeError) as error:
-            raise StoreError(f"Line {number} of {ledger} is not a trial. Restore the file, or move it away to start anew.") from error
+            raise StoreError(
+                f"Line {number} of {ledger} is not a trial. Restore the file, or move it away to start anew."
+            ) from error
         same = trial.exchange == exchange and trial.timeframe == timeframe and set(trial.symbols) & set(symbols)
         if same and trial.start < end and start < trial.end:
             found[trial.configuration] = trial.sharpe

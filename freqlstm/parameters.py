@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import typing
-from functools import cache
 from types import NoneType
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +12,6 @@ import numpy as np
 from freqlstm.errors import PluginError, UsageError
 
 
-@cache
 def declared(cls: type) -> dict[str, Any]:
     """Name and type of every annotated class attribute over the MRO, those of the base classes first.
 

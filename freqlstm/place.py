@@ -97,13 +97,13 @@ class Place:
             name = hashlib.sha256(self._system.unstrip_protocol(path).encode()).hexdigest()[:24]
             lock = Path(tempfile.gettempdir()) / f"freqlstm-{name}.lock"
         turn = FileLock(lock, timeout=LOCK_SECONDS)
-        try:
-            with explained(path):
+        with explained(path):
+            try:
                 turn.acquire()
-        except Timeout:
-            raise StoreError(
-                f"Another process has been writing in {path} for {LOCK_SECONDS:.0f} seconds. Wait for it, or end it."
-            ) from None
+            except Timeout:  # an OSError too
+                raise StoreError(
+                    f"Another process has been writing in {path} for {LOCK_SECONDS:g} seconds. Wait for it, or end it."
+                ) from None
         try:
             if self._local:
                 for leftover in Path(path).glob(f".*{TEMPORARY}"):

@@ -1,0 +1,416 @@
+"""Out-of-sample predictions, fold by fold, cached by fingerprint.
+
+For each test span a signal is fitted on the candles before it and predicts it; the spans together are one table. A
+fitted signal is kept in ``models/SIGNAL/MODEL_ID/`` as soon as it is there, so work that was interrupted goes on where
+it stopped; the table in ``models/SIGNAL/predictions/``. Both names are digests of everything that decides the content.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, Union
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from freqlstm import provenance
+from freqlstm.candles import Candles
+from freqlstm.errors import FreqlstmError, ModelError, PluginError, TooFewCandles, UnknownName, UsageError
+from freqlstm.folds import Fold, FoldPlan, duration
+from freqlstm.plugins import Plugin
+from freqlstm.progress import Progress, silent
+from freqlstm.quiet import quiet_tensorflow
+from freqlstm.signal import PREDICTION_COLUMNS, Signal, prediction_table
+from freqlstm.store import read_table, write_table
+
+Market = dict[str, Candles]
+Tables = dict[str, pd.DataFrame]
+T = TypeVar("T")
+Outcome = Union[T, "Failed"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What can be said of a signal with its parameters before any candle is seen."""
+
+    parameters: dict[str, Any]  # all of them, defaults included
+    horizon: int  # bars
+    target: str
+    warmup: int  # bars of one unbroken stretch before the first prediction
+    needs_fit: bool
+
+    def first_needed(self, start: pd.Timestamp, step: pd.Timedelta, plan: FoldPlan) -> pd.Timestamp | None:
+        """The earliest candle that predictions from ``start`` on can use; None for "the first there is"."""
+        if not self.needs_fit:
+            return start - self.warmup * step
+        return None if plan.expanding else start - duration(plan.embargo) - duration(plan.train) - self.warmup * step
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of one signal over a time range, and how they came about."""
+
+    table: Tables  # symbol -> rows at the candles' open times, columns prediction, prediction_low, prediction_high
+    folds: list[dict[str, Any]]  # number, spans, model_id, from_cache, fit_seconds and what the fit reported
+    fingerprint: str
+    description: Description
+    from_cache: bool  # True if the whole table was read from a file
+
+
+def describe(
+    plugin: Plugin, parameters: Mapping[str, Any], models: Path, cache: bool = True, jobs: int = 0
+) -> Description:
+    """The signal's full parameters, horizon, target and warm-up; an error if a parameter is unknown or impossible.
+
+    Imports the plugin only the first time: the answer is kept under the digests of all sources. Unless ``jobs`` is 1, a
+    plugin that uses Keras is imported in one of the processes that will fit it, so this one stays without TensorFlow.
+    """
+    source, versions = _source_digest(plugin), provenance.library_versions(plugin.path)
+    path = (
+        models / plugin.name / "described" / f"{provenance.fingerprint([source, versions, dict(parameters)])[:32]}.json"
+    )
+    if cache:
+        with suppress(ModelError, TypeError, KeyError):
+            return Description(**provenance.read_sealed(path)["description"])
+    workers = (jobs or cores()) if "keras" in versions else 1
+    found: Description = _raised(next(_parallel(workers)([delayed(_described)(plugin, dict(parameters))])))
+    if cache:
+        provenance.write_sealed(path, {"key": key, "description": asdict(found)})
+    return found
+
+
+def model_folder(models: Path, plugin: Plugin, signal: Signal, market: Market) -> Path:
+    """Where a signal fitted on these candles is kept: the name covers them, the parameters, all sources and versions."""
+    return models / plugin.name / _model_id(_identity(plugin, signal.parameters), market)
+
+
+def walk_forward(
+    plugin: Plugin,
+    parameters: Mapping[str, Any],
+    market: Market,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    plan: FoldPlan,
+    models: Path,
+    cache: bool = True,
+    jobs: int = 0,
+    progress: Progress = silent,
+) -> Predictions:
+    """Predictions for every candle that opens in [start, end), each by a signal fitted on candles before its fold only.
+
+    ``market`` must reach back to ``Description.first_needed``; what lies earlier or after ``end`` is not looked at.
+    ``jobs`` processes fit at once, 0 for one a core; their number changes nothing in the result. Without ``cache``
+    nothing is read from files or written to them. NaN where no model may speak.
+    """
+    if not market:
+        raise UsageError("There are no candles to predict from. Name at least one pair.")
+    if jobs < 0:
+        raise UsageError(f"jobs is {jobs}. It must be a number of processes, or 0 for one a core.")
+    description = describe(plugin, parameters, models, cache, jobs)
+    needed = description.first_needed(start, next(iter(market.values())).step, plan)
+    market = {symbol: market[symbol].between(needed, end) for symbol in sorted(market)}
+    folds = _folds(description, market, start, end, plan)
+    identity = _identity(plugin, description.parameters)
+    fingerprint = provenance.fingerprint(
+        {
+            **identity,
+            "candles": {symbol: candles.digest for symbol, candles in market.items()},
+            "range": [start, end],
+            "min_train": plan.min_train,
+            "folds": [asdict(fold) for fold in folds],
+        }
+    )
+    place = models / plugin.name / "predictions" / fingerprint[:32]
+    if cache and (found := _read(place, fingerprint, description, market, start)):
+        progress(len(folds), len(folds), f"predictions of {plugin.name} from cache")
+        return found
+    work = _Work(plugin, description, identity, models if cache else None, duration(plan.min_train))
+    pieces = _run(work, folds, market, jobs, progress)
+    table = _assembled(market, start, [tables for _, tables in pieces])
+    records = [record for record, _ in pieces] if description.needs_fit else []
+    made = Predictions(table, records, fingerprint, description, from_cache=False)
+    if cache:
+        _write(place, made)
+    return made
+
+
+def _folds(
+    description: Description, market: Market, start: pd.Timestamp, end: pd.Timestamp, plan: FoldPlan
+) -> list[Fold]:
+    first_candles = [candles.time[0] for candles in market.values() if len(candles)]
+    if not first_candles or max(candles.time[-1] for candles in market.values() if len(candles)) < start:
+        raise TooFewCandles(
+            f"There is no candle of {', '.join(market)} between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} UTC to predict from. "
+            f"Choose another time range, or provide candles."
+        )
+    if not description.needs_fit:
+        return [Fold(0, start, start, start, end)]
+    return plan.folds(start, end, min(first_candles))
+
+
+# One fold: the work of one process
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all folds of a run have in common."""
+
+    plugin: Plugin
+    description: Description
+    identity: dict[str, Any]
+    models: Path | None  # where fitted signals are kept, if at all
+    min_train: pd.Timedelta
+    beats: Path | None = None  # a folder in which each fold's process notes how far it is
+
+    def slice(self, fold: Fold, market: Market) -> Market:
+        """The candles that one fold may use, and no more."""
+        return {
+            symbol: candles.between(fold.train_start - self.description.warmup * candles.step, fold.test_end)
+            for symbol, candles in market.items()
+        }
+
+    def fold(self, fold: Fold, market: Market) -> Outcome[tuple[dict[str, Any], Tables]]:
+        """The fold's record and predictions."""
+
+        def work() -> tuple[dict[str, Any], Tables]:
+            signal, record = self._fitted(fold, market) if self.description.needs_fit else (self._signal(), {})
+            return record, {symbol: self._predicted(signal, fold, candles) for symbol, candles in market.items()}
+
+        return _caught(work)
+
+    def _signal(self) -> Signal:
+        return _signal_class(self.plugin)(**self.description.parameters)
+
+    def _fitted(self, fold: Fold, market: Market) -> tuple[Signal, dict[str, Any]]:
+        past = {symbol: candles.between(None, fold.train_end) for symbol, candles in market.items()}
+        past = {
+            symbol: candles
+            for symbol, candles in past.items()
+            if len(candles) and fold.train_end - max(candles.time[0], fold.train_start) >= self.min_train
+        }
+        model_id = _model_id(self.identity, past)
+        folder = None if self.models is None else self.models / self.plugin.name / model_id
+        signal = None if folder is None else self._kept(folder, past)
+        from_cache = signal is not None
+        if signal is None:
+            signal = self._signal().fit(past, self._beat(fold))
+            if folder is not None:
+                signal.save(folder)
+        record = {
+            **{name: value if name == "number" else value.isoformat() for name, value in vars(fold).items()},
+            "model_id": model_id,
+            "from_cache": from_cache,
+            "fit_seconds": signal.training_["seconds"],
+            "symbols": list(past),
+            **signal.report_,
+        }
+        return signal, record
+
+    def _kept(self, folder: Path, past: Market) -> Signal | None:
+        """The fitted signal of that folder, if it is what would be fitted again; if not, it will be replaced."""
+        if not folder.is_dir():
+            return None
+        try:
+            signal = _signal_class(self.plugin).load(folder)
+        except ModelError:
+            return None
+        seen = {symbol: each["digest"] for symbol, each in signal.training_["candles"].items()}
+        matches = seen == {symbol: candles.digest for symbol, candles in past.items()}
+        return signal if matches and signal.parameters == self.description.parameters else None
+
+    def _predicted(self, signal: Signal, fold: Fold, candles: Candles) -> pd.DataFrame:
+        candles = candles.between(fold.test_start - self.description.warmup * candles.step, fold.test_end)
+        speaks = signal.speaks_for(candles.symbol) and bool((candles.time >= fold.test_start).any())
+        if not speaks:
+            return pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))[
+                candles.time >= fold.test_start
+            ]
+        return prediction_table(signal, candles)[candles.time >= fold.test_start]
+
+    def _beat(self, fold: Fold) -> Progress:
+        def beat(done: float, total: float, text: str) -> None:
+            if self.beats is not None:
+                with suppress(OSError):
+                    (self.beats / str(fold.number)).write_text(f"{done / max(total, 1)} {text}")
+
+        return beat
+
+
+def _signal_class(plugin: Plugin) -> type[Signal]:
+    with quiet_tensorflow():
+        loaded = plugin.load()
+    if not issubclass(loaded, Signal):
+        raise PluginError(f"{plugin.path} does not hold a signal. Its class must subclass freqlstm.Signal.")
+    return loaded
+
+
+def _described(plugin: Plugin, parameters: dict[str, Any]) -> Outcome[Description]:
+    def work() -> Description:
+        signal = _signal_class(plugin)(**parameters)
+        return Description(signal.parameters, signal.horizon, signal.target, signal.warmup, signal.needs_fit)
+
+    return _caught(work)
+
+
+def _source_digest(plugin: Plugin) -> str:
+    if provenance.file_digest(plugin.path) != plugin.digest:
+        raise PluginError(f"{plugin.path} was changed while it was being used. Run again.")
+    return provenance.source_digest(plugin.path)
+
+
+def _identity(plugin: Plugin, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Everything but the candles that decides what a fitted signal is."""
+    return {
+        "signal": plugin.name,
+        "source": _source_digest(plugin),
+        "versions": provenance.library_versions(plugin.path),
+        "parameters": parameters,
+    }
+
+
+def _model_id(identity: dict[str, Any], market: Market) -> str:
+    digests = {symbol: candles.digest for symbol, candles in market.items()}
+    return provenance.fingerprint({**identity, "candles": digests})[:16]
+
+
+# All folds
+
+
+def _run(
+    work: _Work, folds: list[Fold], market: Market, jobs: int, progress: Progress
+) -> list[tuple[dict[str, Any], Tables]]:
+    """Every fold's record and tables in the order of the folds, from as many processes as asked for."""
+    workers = min(jobs or cores(), len(folds)) if work.description.needs_fit else 1
+    with _watched(len(folds), progress) as beats:
+        noting = replace(work, beats=beats)
+        outcomes = _parallel(workers)(delayed(noting.fold)(fold, work.slice(fold, market)) for fold in folds)
+        return [_raised(outcome) for outcome in outcomes]
+
+
+def _parallel(workers: int) -> Any:
+    """Processes that give results in order, keep their imports from call to call, and end when idle for half a minute.
+
+    With one worker the work is done in this process.
+    """
+    return Parallel(
+        n_jobs=workers,
+        return_as="generator",
+        batch_size=1,
+        pre_dispatch=workers,
+        max_nbytes=None,
+        idle_worker_timeout=30,
+    )
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An error as its class and text, which survive any way from one process to another."""
+
+    kind: type[FreqlstmError]
+    text: str
+
+
+def _caught(work: Callable[[], T]) -> Outcome[T]:
+    try:
+        return work()
+    except UnknownName as error:  # cannot be made again from its text alone
+        return Failed(UsageError, str(error))
+    except FreqlstmError as error:
+        return Failed(type(error), str(error))
+
+
+def _raised(outcome: Outcome[T]) -> T:
+    if isinstance(outcome, Failed):
+        raise outcome.kind(outcome.text)
+    return outcome
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _watched(folds: int, progress: Progress) -> Iterator[Path]:
+    """A folder for the folds' notes, read twice a second while the block runs; progress counts folds and parts of them."""
+    folder = Path(tempfile.mkdtemp(prefix="freqlstm-"))
+    over = threading.Event()
+
+    def watch() -> None:
+        shown = ""
+        while not over.wait(0.5):
+            notes = {}
+            for note in sorted(folder.iterdir()):
+                with suppress(OSError, ValueError):
+                    part, _, text = note.read_text().partition(" ")
+                    notes[int(note.name)] = (float(part), text)
+            running = [f"fold {number + 1}: {text}" for number, (part, text) in sorted(notes.items()) if part < 1]
+            now = f"{sum(part for part, _ in notes.values())} {running}"
+            if now != shown:
+                shown = now
+                progress(sum(part for part, _ in notes.values()), folds, "; ".join(running) or "predicting")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    progress(0, folds, "starting")
+    watcher.start()
+    try:
+        yield folder
+        over.set()
+        watcher.join()
+        progress(folds, folds, "predictions made")
+    finally:
+        over.set()
+        watcher.join()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _assembled(market: Market, start: pd.Timestamp, pieces: list[Tables]) -> Tables:
+    """One table for each symbol with every candle from ``start`` on, NaN where no fold has spoken."""
+    table = {}
+    for symbol, candles in market.items():
+        parts = [tables[symbol] for tables in pieces]
+        table[symbol] = pd.concat(parts).reindex(candles.time[candles.time >= start])
+    return table
+
+
+# The cached table
+
+
+def _write(place: Path, made: Predictions) -> None:
+    rows = [table.assign(symbol=symbol).reset_index() for symbol, table in made.table.items()]
+    file = place.with_suffix(".parquet")
+    write_table(file, pd.concat(rows, ignore_index=True))
+    sealed = {"fingerprint": made.fingerprint, "table": provenance.file_digest(file), "folds": made.folds}
+    provenance.write_sealed(place.with_suffix(".json"), sealed)
+
+
+def _read(
+    place: Path, fingerprint: str, description: Description, market: Market, start: pd.Timestamp
+) -> Predictions | None:
+    """The cached table if it is exactly what was asked for and undamaged."""
+    try:
+        sealed = provenance.read_sealed(place.with_suffix(".json"))
+        if sealed["fingerprint"] != fingerprint:
+            return None
+        file = place.with_suffix(".parquet")
+        if provenance.file_digest(file) != sealed["table"]:
+            return None
+        rows = read_table(file)
+    except (FreqlstmError, OSError, KeyError):
+        return None
+    table = {}
+    for symbol, candles in market.items():
+        own = rows.loc[rows["symbol"] == symbol].set_index("time")[list(PREDICTION_COLUMNS)]
+        own.index = pd.DatetimeIndex(own.index).as_unit(candles.time.unit)
+        if not own.index.equals(candles.time[candles.time >= start]):
+            return None
+        table[symbol] = own
+    return Predictions(table, sealed["folds"], fingerprint, description, from_cache=True)

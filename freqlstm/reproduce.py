@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from freqlstm.errors import RunError
+from freqlstm.files import jsonable
 from freqlstm.progress import Progress, silent
-from freqlstm.results import Result, jsonable
+from freqlstm.results import Result
 from freqlstm.run import prepare, read_run, run_backtest
 from freqlstm.store import Project
 
@@ -93,5 +94,7 @@ def _tables(part: str, then: pd.DataFrame, now: pd.DataFrame) -> Comparison:
         same = ((a == b) | (a.isna() & b.isna())).to_numpy()
         if not same.all():
             row = int((~same).argmax())
-            return Comparison(part, False, f"{column} in row {row} ({then.index[row]}) was {a.iloc[row]!r}, is {b.iloc[row]!r}")
+            return Comparison(
+                part, False, f"{column} in row {row} ({then.index[row]}) was {a.iloc[row]!r}, is {b.iloc[row]!r}"
+            )
     return Comparison(part, True, f"{len(then):,} rows bit-identical")

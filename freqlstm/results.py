@@ -16,7 +16,10 @@ import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.errors import RunError
+from freqlstm.files import jsonable
 from freqlstm.store import atomic_folder, read_json, read_table, write_json, write_table, write_text
+
+__all__ = ["TRADE_COLUMNS", "Result", "jsonable", "to_toml", "trade_table"]
 
 RUN_FILES = ("run.toml", "manifest.json", "stats.json", "predictions.parquet", "trades.parquet", "equity.parquet")
 
@@ -78,8 +81,8 @@ class Result:
 
     @property
     def cash(self) -> float:
-        """What the account held at the start, in the quote currency: nothing can be bought before the second bar."""
-        return float(self.equity["cash"].iloc[0])
+        """What the account held at the start, in the quote currency."""
+        return float(self.config["cash"])
 
     @property
     def synthetic(self) -> bool:
@@ -140,16 +143,20 @@ def timed(table: pd.DataFrame) -> pd.DataFrame:
 
 def stacked(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The predictions of all symbols as one table with the columns symbol and time first."""
-    pieces = [
-        table.rename_axis("time").reset_index().assign(symbol=symbol).set_index("symbol").reset_index()
-        for symbol, table in predictions.items()
-    ]
-    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame({"symbol": [], "time": []})
+    pieces = []
+    for symbol, table in predictions.items():
+        piece = table.rename_axis("time").reset_index()
+        piece.insert(0, "symbol", symbol)
+        pieces.append(piece)
+    whole = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame({"symbol": [], "time": []})
+    whole.attrs["columns"] = {symbol: list(table.columns) for symbol, table in predictions.items()}
+    return whole
 
 
 def unstacked(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The opposite of :func:`stacked`."""
-    return {str(symbol): timed(piece.drop(columns="symbol")) for symbol, piece in table.groupby("symbol", sort=False)}
+    """The opposite of :func:`stacked`: each symbol has the columns that it had."""
+    columns: dict[str, list[str]] = table.attrs["columns"]
+    return {symbol: timed(table[table["symbol"] == symbol])[own] for symbol, own in columns.items()}
 
 
 def to_toml(config: Mapping[str, Any]) -> str:

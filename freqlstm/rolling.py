@@ -11,6 +11,8 @@ import math
 import numpy as np
 import pandas as pd
 
+BLOCK = 4096  # windows at a time, so that they stay in the processor's cache
+
 
 def change(values: np.ndarray, rows: int = 1) -> np.ndarray:
     """values[t] - values[t - rows]."""
@@ -30,8 +32,18 @@ def mean(values: np.ndarray, rows: int) -> np.ndarray:
 
 
 def deviation(values: np.ndarray, rows: int) -> np.ndarray:
-    """Population standard deviation of the rows t - rows + 1 to t."""
-    return pd.Series(values).rolling(rows).std(ddof=0).to_numpy()
+    """Population standard deviation of the rows t - rows + 1 to t.
+
+    Each window is summed afresh: a running variance keeps the rounding of every wild day before a calm one.
+    """
+    result = np.full(len(values), np.nan)
+    for first in range(0, len(values) - rows + 1, BLOCK):
+        part = values[first : first + BLOCK + rows - 1]
+        windows = np.lib.stride_tricks.sliding_window_view(part, rows).copy()  # (block, rows)
+        windows -= windows.sum(axis=1, keepdims=True) / rows
+        windows *= windows
+        result[first + rows - 1 : first + rows - 1 + len(windows)] = np.sqrt(windows.sum(axis=1) / rows)
+    return result
 
 
 def highest(values: np.ndarray, rows: int) -> np.ndarray:

@@ -18,10 +18,11 @@ import pandas as pd
 from freqlstm.backtest import Job, SignalUse, backtest
 from freqlstm.candles import Candles, check_symbol, step_of
 from freqlstm.costs import Costs, market_rules
-from freqlstm.demo import SYMBOLS, demo_market
+from freqlstm.demo import ASSETS, demo_market
 from freqlstm.errors import NoCandles, RunError, TooFewCandles, UnknownName, UsageError
 from freqlstm.folds import FoldPlan, duration
-from freqlstm.plugins import Plugin, find
+from freqlstm.plugins import find
+from freqlstm.predictions import describe
 from freqlstm.progress import Progress, silent
 from freqlstm.results import Result
 from freqlstm.store import CandleStore, Project
@@ -60,7 +61,12 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """The run as the tables and keys of a run file."""
-        return {**asdict(self), "pairs": list(self.pairs), "parameters": dict(self.parameters), "signals": dict(self.signals)}
+        return {
+            **asdict(self),
+            "pairs": list(self.pairs),
+            "parameters": dict(self.parameters),
+            "signals": dict(self.signals),
+        }
 
 
 def read_run(path: Path) -> Run:
@@ -70,7 +76,9 @@ def read_run(path: Path) -> Run:
     except FileNotFoundError:
         raise UsageError(f"There is no run file {path}. Give one, or name a strategy with --strategy.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a TOML file: {error}. Correct it, or copy one from the folder backtests.") from error
+        raise UsageError(
+            f"{path} is not a TOML file: {error}. Correct it, or copy one from the folder backtests."
+        ) from error
     return run_of(content, str(path))
 
 
@@ -78,11 +86,22 @@ def run_of(content: Mapping[str, Any], where: str) -> Run:
     """A run from the tables and keys of a run file; ``where`` names it in messages."""
     values = _checked(Run, content, where)
     if "strategy" not in values:
-        raise UsageError(f"{where} names no strategy. Add a line such as strategy = \"lstm_rsi\".")
+        raise UsageError(f'{where} names no strategy. Add a line such as strategy = "lstm_rsi".')
     for name, kind in (("costs", Costs), ("folds", FoldPlan)):
         if name in values:
             values[name] = kind(**_checked(kind, values[name], f"[{name}] of {where}"))
     return Run(**values)
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "str": (str,), "bool": (bool,), "int": (int,), "float": (int, float), "tuple[str, ...]": (list, tuple),
+}  # fmt: skip
+
+
+_IN_WORDS = {
+    "str": "a text", "bool": "true or false", "int": "a whole number", "float": "a number",
+    "tuple[str, ...]": "a list of texts",
+}  # fmt: skip
 
 
 def _checked(kind: Any, content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -90,11 +109,11 @@ def _checked(kind: Any, content: Mapping[str, Any], where: str) -> dict[str, Any
     for key, value in content.items():
         if key not in known:
             raise UnknownName(f"key in {where}", key, known)
-        wanted = {"str": str, "bool": bool, "int": int, "float": (int, float), "tuple[str, ...]": (list, tuple)}.get(
-            str(known[key].type), Mapping
-        )
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise UsageError(f"Key {key!r} in {where} is {value!r}. It must be of the type {known[key].type}.")
+        wanted = _TYPES.get(str(known[key].type), (Mapping,))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            raise UsageError(
+                f"Key {key!r} in {where} is {value!r}. It must be {_IN_WORDS.get(str(known[key].type), 'a table')}."
+            )
     return dict(content)
 
 
@@ -129,12 +148,15 @@ def prepare(run: Run, project: Project, warn: Warn) -> Job:
     kind = strategy.load()
     check_parameters(kind, run.parameters)
     uses = signal_uses(kind, run, project)
+    learns = any(describe(use.plugin, use.seeded(run.seed), project.models).needs_fit for use in uses.values())
     market = load_market(run, project, warn)
-    start, end = traded_range(run, market, learns=any(needs_fit(use.plugin) for use in uses.values()), warn=warn)
+    start, end = traded_range(run, market, learns=learns, warn=warn)
     market = {symbol: candles.between(None, end) for symbol, candles in market.items()}
     absent = [symbol for symbol, candles in market.items() if not len(candles.between(start, None))]
     if absent:
-        raise NoCandles(f"There are no candles of {absent[0]} from {start:%Y-%m-%d} to {end:%Y-%m-%d}. Leave that pair out.")
+        raise NoCandles(
+            f"There are no candles of {absent[0]} from {start:%Y-%m-%d} to {end:%Y-%m-%d}. Leave that pair out."
+        )
     store = CandleStore(project.data)
     rules = {
         symbol: market_rules(symbol, None if candles.synthetic else store.market_rules(candles.exchange, symbol))
@@ -152,15 +174,11 @@ def signal_uses(strategy: type, run: Run, project: Project) -> dict[str, SignalU
     for name in run.signals:
         if name not in named:
             raise UnknownName(f"signal of {strategy.__name__}", name, named)
-    uses = {name: SignalUse(find("signal", signal, project.root), dict(run.signals.get(name, {}))) for name, signal in named.items()}
-    for use in uses.values():
-        use.plugin.load()(**use.parameters)  # refuses parameters that cannot be right before any work is done
+    uses = {
+        name: SignalUse(find("signal", signal, project.root), dict(run.signals.get(name, {})))
+        for name, signal in named.items()
+    }
     return uses
-
-
-def needs_fit(plugin: Plugin) -> bool:
-    """Whether the signal learns from candles before it speaks."""
-    return bool(plugin.load()().needs_fit)
 
 
 def load_market(run: Run, project: Project, warn: Warn) -> dict[str, Candles]:
@@ -169,12 +187,18 @@ def load_market(run: Run, project: Project, warn: Warn) -> dict[str, Candles]:
     stored = [series for series in store.series() if series.timeframe == run.timeframe and series.symbol in run.pairs]
     exchange = run.exchange
     if not exchange:
-        complete = sorted({s.exchange for s in stored if {t.symbol for t in stored if t.exchange == s.exchange} == set(run.pairs)})
+        complete = sorted(
+            {s.exchange for s in stored if {t.symbol for t in stored if t.exchange == s.exchange} == set(run.pairs)}
+        )
         if len(complete) > 1:
-            raise UsageError(f"{', '.join(run.pairs)} are stored from {' and '.join(complete)}. Choose one with --exchange.")
-        if not complete and not stored and not run.timerange and set(run.pairs) <= set(SYMBOLS):
+            raise UsageError(
+                f"{', '.join(run.pairs)} are stored from {' and '.join(complete)}. Choose one with --exchange."
+            )
+        if not complete and not stored and not run.timerange and set(run.pairs) <= set(ASSETS):
             complete = ["demo"]
-            warn.append("No candles are stored: this run uses the demo market, which is SYNTHETIC. Its results say nothing about real ones.")
+            warn.append(
+                "No candles are stored: this run uses the demo market, which is SYNTHETIC. Its results say nothing about real ones."
+            )
         if not complete:
             have = {series.symbol for series in stored}
             missing = next(pair for pair in run.pairs if pair not in have or len(run.pairs) > 1)
@@ -185,13 +209,23 @@ def load_market(run: Run, project: Project, warn: Warn) -> dict[str, Candles]:
             )
         exchange = complete[0]
     if exchange == "demo":
-        unknown = [pair for pair in run.pairs if pair not in SYMBOLS]
+        unknown = [pair for pair in run.pairs if pair not in ASSETS]
         if unknown:
-            raise UnknownName("pair of the demo market", unknown[0], SYMBOLS)
+            raise UnknownName("pair of the demo market", unknown[0], ASSETS)
         return demo_market(run.timeframe, tuple(run.pairs))
-    return {
-        pair: store.read(exchange, pair, run.timeframe).require_grid(run.accept_off_grid) for pair in run.pairs
-    }
+    return {pair: store.read(exchange, pair, run.timeframe).require_grid(run.accept_off_grid) for pair in run.pairs}
+
+
+def candles_of(
+    project: Project, pairs: tuple[str, ...], timeframe: str | None, exchange: str | None, timerange: str | None,
+    accept_off_grid: bool, warn: Warn,
+) -> dict[str, Candles]:  # fmt: skip
+    """The candles that the flags of a verb without a strategy name; what was not given is as in a run."""
+    flags = {"pairs": pairs, "timeframe": timeframe, "exchange": exchange, "timerange": timerange}
+    run = Run("", accept_off_grid=accept_off_grid, **{name: value for name, value in flags.items() if value})  # type: ignore[arg-type]
+    market = load_market(run, project, warn)
+    start, end = traded_range(run, market, learns=False, warn=warn)
+    return {symbol: candles.between(start, end) for symbol, candles in market.items()}
 
 
 def traded_range(
@@ -201,9 +235,13 @@ def traded_range(
     first = min(candles.time[0] for candles in market.values())
     last = max(candles.time[-1] for candles in market.values()) + step_of(run.timeframe)
     start, end = parse_timerange(run.timerange) if run.timerange else (None, None)
-    there = f"{', '.join(market)} {run.timeframe} candles reach from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    there = (
+        f"{', '.join(market)} {run.timeframe} candles reach from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    )
     if (start is not None and start >= last) or (end is not None and end <= first):
-        raise NoCandles(f"The time range {run.timerange} lies outside the data: {there}. Choose one inside, or get more candles.")
+        raise NoCandles(
+            f"The time range {run.timerange} lies outside the data: {there}. Choose one inside, or get more candles."
+        )
     if start is not None and start < first:
         warn.append(f"The run begins at {first:%Y-%m-%d %H:%M} UTC, not at {start:%Y-%m-%d}: {there}.")
     if end is not None and end > last:
@@ -221,7 +259,13 @@ def traded_range(
 
 
 def run_backtest(
-    run: Run, project: Project, *, jobs: int = 0, cache: bool = True, progress: Progress = silent, warn: Warn | None = None
+    run: Run,
+    project: Project,
+    *,
+    jobs: int = 0,
+    cache: bool = True,
+    progress: Progress = silent,
+    warn: Warn | None = None,
 ) -> Result:
     """The result of ``run``, not saved yet."""
     warnings: Warn = [] if warn is None else warn
@@ -251,12 +295,18 @@ def save(result: Result, project: Project) -> tuple[Result, Path]:
 
 def find_run(project: Project, run_id: str) -> Path:
     """The folder of a run, by its id or its beginning; "latest" is the newest."""
-    folders = sorted(p for p in project.results.glob("*") if p.is_dir() and not p.name.startswith(".")) if project.results.is_dir() else []
+    folders = (
+        sorted(p for p in project.results.glob("*") if p.is_dir() and not p.name.startswith("."))
+        if project.results.is_dir()
+        else []
+    )
     if run_id == "latest" and folders:
         return folders[-1]
     found = [folder for folder in folders if folder.name == run_id] or [f for f in folders if f.name.startswith(run_id)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise RunError(f"{run_id!r} is the beginning of {len(found)} runs, such as {found[0].name} and {found[1].name}. Give more of it.")
+        raise RunError(
+            f"{run_id!r} is the beginning of {len(found)} runs, such as {found[0].name} and {found[1].name}. Give more of it."
+        )
     raise UnknownName("run", run_id, [folder.name for folder in folders], f"Runs are the folders of {project.results}.")

@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -230,10 +229,14 @@ def prediction_table(signal: Signal, candles: Candles) -> pd.DataFrame:
     return table
 
 
-@cache
+_DIGESTS: dict[type, str] = {}
+
+
 def _loaded_digest(cls: type[Signal]) -> str:
-    """Source digest of a class, taken when it was first used: a file edited later is not what is running."""
-    return provenance.source_digest(_plugin_file(cls))
+    """Source digest of a class, taken when it was first asked for: a file edited later is not what is running."""
+    if cls not in _DIGESTS:
+        _DIGESTS[cls] = provenance.source_digest(_plugin_file(cls))
+    return _DIGESTS[cls]
 
 
 def _plugin_file(cls: type[Signal]) -> Path:

@@ -71,9 +71,9 @@ class Target:
     def label(self, units: np.ndarray) -> np.ndarray:
         """What a network is trained on: returns are compressed, so that a crash does not outweigh a month."""
         if self.name == "return":
-            return np.tanh(units)
+            return np.asarray(np.tanh(units))
         return units + 0.5 if self.name == "direction" else units
 
     def from_network(self, output: np.ndarray) -> np.ndarray:
         """A network's output in units; for a direction the output is a log odds."""
-        return 1 / (1 + np.exp(-output)) - 0.5 if self.name == "direction" else output
+        return np.asarray(1 / (1 + np.exp(-output)) - 0.5) if self.name == "direction" else output

@@ -57,7 +57,8 @@ def test_a_project_plugin_hides_the_shipped_one_of_its_name_and_says_so(project:
     path = strategy(project, "LstmRsi")
     plugin = find("strategy", "lstm_rsi", project)
     assert (plugin.path, plugin.origin) == (path, "project")
-    assert plugin.shadows is not None and plugin.shadows.name == "lstm_rsi.py"
+    assert plugin.shadows is not None
+    assert plugin.shadows.name == "lstm_rsi.py"
     assert len([p for p in discover("strategy", project) if plugins.style_free(p.name) == "lstmrsi"]) == 1
 
 
@@ -196,7 +197,9 @@ def refusal(project: Path, text: str) -> str:
     strategy(project, "broken", text)
     with pytest.raises(PluginError) as error:
         find("strategy", "broken", project).load()
-    assert not [name for name in sys.modules if name.startswith("freqlstm_strategy_broken")] or "class" in str(error.value)
+    assert not [name for name in sys.modules if name.startswith("freqlstm_strategy_broken")] or "class" in str(
+        error.value
+    )
     return str(error.value)
 
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def backtest(
-    root: Path, run_file: Path | None, config: Path | None, changes: tuple[str, ...], jobs: int, no_cache: bool,
+    root: Path, /, run_file: Path | None, config: Path | None, changes: tuple[str, ...], jobs: int, no_cache: bool,
     export: str | None, as_json: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Run a strategy over candles and write backtests/results/RUN_ID with its HTML tearsheet.
@@ -99,18 +99,26 @@ def build_run(file: Path | None, flags: dict[str, Any], changes: tuple[str, ...]
         raise UsageError(
             "No strategy is named. Name one with --strategy, as in --strategy lstm_rsi, or give a run file."
         )
+    for name, value in parameters_of(changes).items():
+        column, dot, parameter = name.rpartition(".")
+        table = (
+            content.setdefault("signals", {}).setdefault(column, {}) if dot else content.setdefault("parameters", {})
+        )
+        table[parameter] = value
+    return run_of(
+        {**content, **given, "pairs": list(given.get("pairs", content.get("pairs", ["BTC/USDT"])))}, "the command line"
+    )
+
+
+def parameters_of(changes: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters of ``--set NAME=VALUE``."""
+    parameters = {}
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:
             raise UsageError(f"--set received {change!r}. It must be NAME=VALUE, as in --set threshold=0.001.")
-        column, dot, parameter = name.strip().rpartition(".")
-        table = (
-            content.setdefault("signals", {}).setdefault(column, {}) if dot else content.setdefault("parameters", {})
-        )
-        table[parameter] = parsed(value.strip())
-    return run_of(
-        {**content, **given, "pairs": list(given.get("pairs", content.get("pairs", ["BTC/USDT"])))}, "the command line"
-    )
+        parameters[name.strip()] = parsed(value.strip())
+    return parameters
 
 
 def parsed(text: str) -> Any:

@@ -91,7 +91,9 @@ def json_option(command: Command) -> Command:
 
 def exchange_option(command: Command) -> Command:
     """``--exchange NAME``."""
-    return click.option("--exchange", metavar="NAME", default="binance", show_default=True)(command)
+    return click.option("--exchange", metavar="NAME", default="binance", show_default=True, help="As ccxt spells it.")(
+        command
+    )
 
 
 def split_names(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:

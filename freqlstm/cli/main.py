@@ -24,7 +24,7 @@ VERBS = {
     "init": Verb("Start a project folder.", "freqlstm init mybot"),
     "new": Verb("Write a strategy or signal that runs as it is.", "freqlstm new strategy my_dip"),
     "download": Verb("Fetch missing candles from an exchange.", "freqlstm download -p BTC/USDT -i 1m --days 90"),
-    "import": Verb("Store candles from CSV, Parquet or Feather files.", "freqlstm import BTC_USDT-1m.feather"),
+    "import": Verb("Store candles from CSV, Parquet or Feather files.", "freqlstm import user_data/data/binance"),
     "data": Verb("List, check and resample stored candles.", "freqlstm data check BTC/USDT"),
     "strategies": Verb("List strategies, or describe one.", "freqlstm strategies lstm_rsi"),
     "signals": Verb("List signals, or describe one.", "freqlstm signals lstm"),
@@ -81,7 +81,7 @@ class VerbGroup(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
-            code = super().main(*args, **{"prog_name": "freqlstm", **options, "standalone_mode": False})
+            code = super().main(*args, **{**options, "prog_name": "freqlstm", "standalone_mode": False})
         except FreqlstmError as error:
             code = _fail(str(error), error.exit_code)
         except click.exceptions.NoArgsIsHelpError as error:  # its message is the whole help

@@ -16,7 +16,7 @@ from freqlstm.cli.console import json_option, print_json, progress_bar
 )
 @json_option
 @click.pass_obj
-def report(root: Path, run_id: str, output: Path | None, as_json: bool) -> None:
+def report(root: Path, /, run_id: str, output: Path | None, as_json: bool) -> None:
     """Make the HTML tearsheet of RUN_ID again. Without RUN_ID: of the newest run."""
     from freqlstm.report.tearsheet import write_tearsheet
     from freqlstm.reproduce import load_result

@@ -14,7 +14,7 @@ from freqlstm.cli.console import json_option, print_json, print_table, progress_
 @click.option("--jobs", type=click.IntRange(min=0), default=0, help="Folds fitted at once; 0: one a core.")
 @json_option
 @click.pass_obj
-def reproduce(root: Path, run_id: str, jobs: int, as_json: bool) -> None:
+def reproduce(root: Path, /, run_id: str, jobs: int, as_json: bool) -> None:
     """Run RUN_ID again without any cache and compare candles, predictions, trades, equity and statistics.
 
     RUN_ID may be cut short; "latest" is the newest run.

@@ -16,10 +16,27 @@ MOST_CANDLES = 2500  # drawn; more cannot be told apart
 MOST_TRADES = 1500  # marked on the candles of one symbol
 STRATEGY, HOLD, GAIN, LOSS, FORECAST, QUIET = "#1f6fb2", "#d9a400", "#1a8f5a", "#c8373a", "#7a5cc4", "#8a94a3"
 
-NICE_STEPS = [
-    pd.Timedelta(text)
-    for text in ("1s 5s 15s 30s 1min 3min 5min 15min 30min 1h 2h 4h 6h 12h 1D 2D 7D 14D 28D").split()
-]
+NICE_STEPS = pd.to_timedelta(
+    [
+        "1s",
+        "5s",
+        "15s",
+        "30s",
+        "1min",
+        "3min",
+        "5min",
+        "15min",
+        "30min",
+        "1h",
+        "2h",
+        "4h",
+        "6h",
+        "12h",
+        "1D",
+        "2D",
+        "7D",
+    ]
+)
 
 Figure = dict[str, Any]
 
@@ -78,14 +95,23 @@ def trade_chart(result: Result, symbol: str) -> Figure:
     ]
     layout = _layout(560)
     layout["xaxis"]["rangeslider"] = {"visible": False}
-    forecast = result.predictions.get(symbol)
-    if forecast is None or not forecast["prediction"].notna().any():
+    forecast = drawn_prediction(result, symbol)
+    if forecast is None:
         return {"data": traces, "layout": layout}
-    traces += _prediction_lines(forecast["prediction"], forecast.index.floor(step))
+    traces += _prediction_lines(forecast, pd.DatetimeIndex(forecast.index).floor(step))
     layout["yaxis"] |= {"domain": [0.32, 1]}
-    layout["yaxis2"] = {**_axis(), "domain": [0, 0.24], "title": {"text": "prediction"}, "zeroline": True}
+    layout["yaxis2"] = {**_axis(), "domain": [0, 0.24], "title": {"text": str(forecast.name)}, "exponentformat": "none"}
     layout["xaxis"] |= {"anchor": "y2"}
     return {"data": traces, "layout": layout}
+
+
+def drawn_prediction(result: Result, symbol: str) -> pd.Series[float] | None:
+    """The column ``prediction``, else that of the first signal; None if it never speaks."""
+    table = result.predictions.get(symbol)
+    if table is None or not len(table.columns):
+        return None
+    column = table["prediction" if "prediction" in table else table.columns[0]]
+    return column if column.notna().any() else None
 
 
 def drawn_step(candles: Candles) -> pd.Timedelta:
@@ -131,9 +157,7 @@ def _trade_marks(trades: pd.DataFrame) -> list[Figure]:
 _SILENT = {"showlegend": False, "hoverinfo": "skip"}
 
 
-def _markers(
-    name: str, time: pd.Series[Any], price: pd.Series[float], shape: str, colour: str, size: int
-) -> Figure:
+def _markers(name: str, time: pd.Series[Any], price: pd.Series[float], shape: str, colour: str, size: int) -> Figure:
     marker = {"symbol": shape, "size": size, "color": colour, "line": {"width": 1.5, "color": colour}}
     if not shape.endswith("open"):
         marker["line"] = {"width": 1, "color": "#fff"}
@@ -186,7 +210,7 @@ def _prediction_lines(prediction: pd.Series[float], start: pd.DatetimeIndex) -> 
 def cost_chart(costs: dict[str, Any]) -> Figure:
     """From what the trades earned before costs to what was left."""
     steps = [costs["gross_pnl"], -costs["commission"], -costs["slippage"], costs["net_pnl"]]
-    layout = _layout(320)
+    layout = _layout(440)
     layout["xaxis"] |= {"type": "category", "showgrid": False}
     layout["margin"] |= {"t": 24}
     return {
@@ -223,30 +247,41 @@ def skill_chart(skill: dict[str, dict[str, dict[str, Any]]]) -> Figure | None:
                 persistence.append(figures["persistence_rmse"] / figures["zero_rmse"])
     if not names:
         return None
-    layout = _layout(300)
-    layout["xaxis"] |= {"type": "category", "showgrid": False}
-    layout["yaxis"] |= {"rangemode": "tozero", "title": {"text": "error / error of zero"}}
-    layout["margin"] |= {"t": 34}
+    layout = _layout(skill_height(len(names)))
+    layout["xaxis"] |= {
+        "type": "linear",
+        "rangemode": "tozero",
+        "title": {"text": "error / error of zero", "standoff": 4},
+    }
+    layout["yaxis"] |= {"type": "category", "showgrid": False, "autorange": "reversed"}
     layout["shapes"] = [
-        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "line": {"color": "#222", "dash": "dot"}}
+        {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 1, "x1": 1, "line": {"color": "#222", "dash": "dot"}}
     ]
     bars = (("forecast", forecast, FORECAST), ("persistence", persistence, QUIET))
     return {
         "data": [
             {
                 "type": "bar",
+                "orientation": "h",
                 "name": name,
-                "x": names,
-                "y": values,
+                "x": values,
+                "y": names,
                 "marker": {"color": colour},
                 "text": [f"{value:.3f}" for value in values],
-                "textposition": "auto",
-                "hovertemplate": "%{y:.4f}<extra>" + name + "</extra>",
+                "textposition": "inside",
+                "insidetextanchor": "end",
+                "textfont": {"color": "#fff"},
+                "hovertemplate": "%{x:.4f}<extra>" + name + "</extra>",
             }
             for name, values, colour in bars
         ],
-        "layout": {**layout, "barmode": "group", "bargap": 0.35},
+        "layout": {**layout, "barmode": "group", "bargap": 0.3},
     }
+
+
+def skill_height(forecasts: int) -> int:
+    """Pixels of the skill chart."""
+    return 110 + 62 * forecasts
 
 
 def _axis() -> Figure:

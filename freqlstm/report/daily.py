@@ -19,26 +19,37 @@ import matplotlib
 matplotlib.use("Agg")  # before anything asks for a window
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
-import quantstats as qs
+import quantstats
+from matplotlib import dates
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.ticker import PercentFormatter
 
 from freqlstm.report.figures import text
 from freqlstm.stats import PERIODS, SHORTEST_YEAR
 
+qs: Any = quantstats  # neither it nor matplotlib's dates have types
+Locator: Any = dates.AutoDateLocator
+Formatter: Any = dates.ConciseDateFormatter
+VERSION: str = qs.__version__
+
 STRATEGY, BENCHMARK = "Strategy", "Buy and hold"
 
+COLOURS = {"#fedd78": "#d9a400", "#348dc1": "#1f6fb2"}  # QuantStats' own, as they can be read on white
+
 # What is left out: figures that daily returns cannot know (time in market, risk of ruin, Kelly), that ignore 365 periods
-# (Risk-Adjusted Return), that are stated above from every bar (drawdown dates, Calmar), and spans longer than the run.
+# (Risk-Adjusted Return), that forget the cash before the first day (drawdowns), and spans longer than the run. The
+# number is the days that a figure needs.
 METRICS = {
     "Cumulative Return": 1, "CAGR﹪": SHORTEST_YEAR, "Volatility (ann.)": 2, "Sharpe": 2, "Prob. Sharpe Ratio": 10,
-    "Smart Sharpe": 10, "Sortino": 2, "Omega": 10, "Max Drawdown": 1, "Avg. Drawdown": 2, "Avg. Drawdown Days": 2,
-    "Ulcer Index": 2, "Skew": 10, "Kurtosis": 10, "Daily Value-at-Risk": 10, "Expected Shortfall (cVaR)": 10,
-    "Tail Ratio": 10, "Best Day": 1, "Worst Day": 1, "Avg. Win": 2, "Avg. Loss": 2, "Win Days": 2, "Payoff Ratio": 2,
-    "Profit Factor": 2, "Gain/Pain Ratio": 2, "Max Consecutive Wins": 2, "Max Consecutive Losses": 2, "Best Month": 60,
-    "Worst Month": 60, "Win Month": 60, "Best Year": 730, "Worst Year": 730, "Information Ratio": 10, "R^2": 10,
-    "Beta": 10, "Alpha": SHORTEST_YEAR, "Correlation": 10,
+    "Smart Sharpe": 10, "Sortino": 2, "Omega": 10, "Skew": 10, "Kurtosis": 10, "Daily Value-at-Risk": 10,
+    "Expected Shortfall (cVaR)": 10, "Tail Ratio": 10, "Best Day": 1, "Worst Day": 1, "Avg. Win": 2, "Avg. Loss": 2,
+    "Win Days": 2, "Payoff Ratio": 2, "Profit Factor": 2, "Gain/Pain Ratio": 2, "Max Consecutive Wins": 2,
+    "Max Consecutive Losses": 2, "Best Month": 60, "Worst Month": 60, "Win Month": 60, "Best Year": 730,
+    "Worst Year": 730, "Information Ratio": 10, "R^2": 10, "Beta": 10, "Alpha": SHORTEST_YEAR, "Correlation": 10,
 }  # fmt: skip
-NAMES = {"CAGR﹪": "CAGR", "Max Drawdown": "Max Drawdown (daily closes)", "R^2": "R²"}
+NAMES = {"CAGR﹪": "CAGR", "R^2": "R²"}
 
 
 def metrics_table(returns: pd.Series[float], benchmark: pd.Series[float]) -> list[tuple[str, str, str]]:
@@ -60,7 +71,7 @@ def metrics_table(returns: pd.Series[float], benchmark: pd.Series[float]) -> lis
             benchmark_title=BENCHMARK,
         )
     return [
-        (NAMES.get(name, name), *(_cell(table.loc[name, column]) for column in (BENCHMARK, STRATEGY)))
+        (NAMES.get(name, name), _cell(table.loc[name, BENCHMARK]), _cell(table.loc[name, STRATEGY]))
         for name, days in METRICS.items()
         if name in table.index and len(returns) >= days
     ]
@@ -71,7 +82,7 @@ def worst_drawdowns(returns: pd.Series[float], most: int = 5) -> list[tuple[str,
     if len(returns) < 2 or not (returns < 0).any():
         return []
     with _quiet():
-        details = qs.stats.drawdown_details(qs.stats.to_drawdown_series(_naive(returns, STRATEGY)))
+        details = qs.stats.drawdown_details(qs.stats.to_drawdown_series(_from_cash(_naive(returns, STRATEGY))))
     worst = details.sort_values("max drawdown").head(most)
     return [
         (text(row["start"]), text(row["end"]), f"{-row['max drawdown']:.2f}%", f"{int(row['days']):,}")
@@ -85,53 +96,25 @@ def charts(returns: pd.Series[float], benchmark: pd.Series[float]) -> list[tuple
     if days < 2 or not returns.any():
         return []
     strategy, hold = _naive(returns, STRATEGY), _naive(benchmark, BENCHMARK)
+    curve, both = _from_cash(strategy), {"returns": _from_cash(strategy), "benchmark": _from_cash(hold)}
     window = min(180, max(14, days // 3))
-    plots = qs.plots
+    rolling = {"returns": strategy, "period": window, "periods_per_year": PERIODS}
+    plots, as_is = qs.plots, {"prepare_returns": False}
     wanted: list[tuple[str, int, Callable[..., Any], dict[str, Any]]] = [
-        ("Cumulative returns", 2, plots.returns, {"returns": strategy, "benchmark": hold, "prepare_returns": False}),
-        (
-            "Cumulative returns, volatility matched",
-            10,
-            plots.returns,
-            {"returns": strategy, "benchmark": hold, "prepare_returns": False, "match_volatility": True},
-        ),
-        ("Daily returns", 2, plots.daily_returns, {"returns": strategy, "benchmark": hold, "prepare_returns": False}),
-        ("Underwater", 2, plots.drawdown, {"returns": strategy}),
-        ("Worst five drawdowns", 10, plots.drawdowns_periods, {"returns": strategy, "prepare_returns": False}),
-        ("Return quantiles", 60, plots.distribution, {"returns": strategy, "prepare_returns": False}),
-        (
-            f"Rolling volatility ({window} days)",
-            42,
-            plots.rolling_volatility,
-            {"returns": strategy, "benchmark": hold, "period": window, "periods_per_year": PERIODS},
-        ),
-        (
-            f"Rolling Sharpe ratio ({window} days)",
-            42,
-            plots.rolling_sharpe,
-            {"returns": strategy, "period": window, "periods_per_year": PERIODS},
-        ),
-        (
-            f"Rolling Sortino ratio ({window} days)",
-            42,
-            plots.rolling_sortino,
-            {"returns": strategy, "period": window, "periods_per_year": PERIODS},
-        ),
-        ("Monthly returns (%)", 300, plots.monthly_heatmap, {"returns": strategy, "cbar": False}),
-        (
-            "Returns by year",
-            730,
-            plots.yearly_returns,
-            {"returns": strategy, "benchmark": hold, "prepare_returns": False},
-        ),
+        ("Cumulative returns", 2, plots.returns, both | as_is),
+        ("Cumulative returns, volatility matched", 10, plots.returns, both | as_is | {"match_volatility": True}),
+        ("Underwater", 2, plots.drawdown, {"returns": curve}),
+        ("Worst five drawdowns", 10, plots.drawdowns_periods, {"returns": curve} | as_is),
+        ("Distribution of daily returns", 20, plots.histogram, {"returns": strategy, "resample": "D"} | as_is),
+        (f"Rolling volatility, {window} days", 42, plots.rolling_volatility, rolling | {"benchmark": hold}),
+        (f"Rolling Sharpe ratio, {window} days", 42, plots.rolling_sharpe, rolling),
+        (f"Rolling Sortino ratio, {window} days", 42, plots.rolling_sortino, rolling),
+        ("Monthly returns, percent", 300, plots.monthly_heatmap, {"returns": strategy, "cbar": False}),
+        ("Return quantiles", 365, plots.distribution, {"returns": strategy} | as_is),
+        ("Returns by year", 730, plots.yearly_returns, {"returns": strategy, "benchmark": hold} | as_is),
     ]
-    drawn = []
-    for title, fewest, plot, arguments in wanted:
-        if days >= fewest:
-            picture = _draw(plot, arguments)
-            if picture is not None:
-                drawn.append((title, picture))
-    return drawn
+    drawn = [(title, _draw(plot, arguments)) for title, fewest, plot, arguments in wanted if days >= fewest]
+    return [(title, picture) for title, picture in drawn if picture is not None]
 
 
 def _draw(plot: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
@@ -140,22 +123,43 @@ def _draw(plot: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
     with _quiet():
         try:
             figure = plot(
-                **arguments, figsize=(6.4, 3.4), fontname="DejaVu Sans", subtitle=False, show=False, ylabel=""
+                **arguments, figsize=(6.4, 3.2), fontname="DejaVu Sans", subtitle=False, show=False, ylabel=""
             )
-        except (ValueError, ZeroDivisionError, IndexError, TypeError):
+        except (ValueError, ZeroDivisionError, IndexError):
             return None
-        finally:
-            figures = [plt.figure(number) for number in plt.get_fignums()]
-        return None if figure is None and not figures else _saved(figure or figures[-1], file)
-
-
-def _saved(figure: Any, file: io.BytesIO) -> str:
-    figure.suptitle("")
-    for axes in figure.axes:
-        axes.set_title("")
-    figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
+        figure.suptitle("")
+        for axes in figure.axes:
+            _restyle(axes)
+        figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _restyle(axes: Any) -> None:
+    """No title of its own, colours that can be read, the legend above, and dates so few that none touches the next."""
+    axes.set_title("")
+    legend = axes.get_legend()
+    for line in [*axes.get_lines(), *(legend.get_lines() if legend else [])]:
+        line.set_color(COLOURS.get(str(line.get_color()).lower(), line.get_color()))
+    for patch in axes.patches:
+        colour = to_hex(patch.get_facecolor())
+        if colour in COLOURS:
+            patch.set_facecolor(to_rgba(COLOURS[colour], patch.get_alpha()))
+    if legend:
+        names = [name.get_text() for name in legend.get_texts()]
+        style = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncol": 2, "frameon": False, "borderaxespad": 0.2}
+        axes.legend(legend.legend_handles, names, **style)
+    if isinstance(axes.xaxis.get_major_locator(), Locator) or isinstance(
+        axes.xaxis.get_major_formatter(), dates.DateFormatter
+    ):
+        locator = Locator(minticks=3, maxticks=7)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(Formatter(locator))
+        axes.tick_params(axis="x", labelrotation=0)
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("center")
+    elif len(axes.patches) > 10:  # the histogram: its heights are a density, which is no number of days
+        axes.yaxis.set_visible(False)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
 
 
 @contextmanager
@@ -180,6 +184,13 @@ def _quiet() -> Iterator[None]:
 def _naive(returns: pd.Series[float], name: str) -> pd.Series[float]:
     """The same days without a time zone, which QuantStats cannot resample."""
     return pd.Series(returns.to_numpy(), index=pd.DatetimeIndex(returns.index).tz_localize(None), name=name)
+
+
+def _from_cash(returns: pd.Series[float]) -> pd.Series[float]:
+    """The same with a day of no return before the first, so that curves begin at the cash that the account held."""
+    days = pd.DatetimeIndex(returns.index)
+    values = np.concatenate([[0.0], returns.to_numpy(np.float64)])
+    return pd.Series(values, index=days[:1].shift(-1, freq="D").append(days), name=returns.name)
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,70 @@
+"""``freqlstm train``: fit a signal and save it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from freqlstm.cli.console import (
+    json_option,
+    note,
+    pairs_option,
+    print_json,
+    print_table,
+    progress_bar,
+    timeframe_option,
+)
+
+
+@click.command()
+@click.option(
+    "--signal", "name", default="lstm", show_default=True, help="A name that `freqlstm signals` lists, or a file."
+)
+@pairs_option
+@timeframe_option
+@click.option("--timerange", metavar="FROM-TO", help="20230101-20230401 in UTC; the newest 90 days if not given.")
+@click.option("--exchange", metavar="NAME", help="Whose stored candles; demo is the synthetic market.")
+@click.option("--set", "changes", metavar="NAME=VALUE", multiple=True, help="A parameter of the signal.")
+@click.option("--accept-off-grid", is_flag=True, help="Take candles off the timeframe's grid as they are.")
+@json_option
+@click.pass_obj
+def train(
+    root: Path, /, name: str, pairs: tuple[str, ...], timeframe: str | None, timerange: str | None, exchange: str | None,
+    changes: tuple[str, ...], accept_off_grid: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Fit a signal on the newest candles of one or several pairs and save it under models/.
+
+    `freqlstm predict` then says what it expects next.
+    """
+    import pandas as pd
+
+    from freqlstm.cli.backtest import parameters_of
+    from freqlstm.forecast import train as fit
+    from freqlstm.plugins import find
+    from freqlstm.run import candles_of
+    from freqlstm.store import Project
+
+    project, warnings = Project(root), list[str]()
+    plugin = find("signal", name, root)
+    parameters = parameters_of(changes)
+    plugin.load()(**parameters)
+    market = candles_of(project, pairs, timeframe, exchange, timerange, accept_off_grid, warnings)
+    if not timerange:
+        market = {
+            symbol: candles.between(candles.time[-1] + candles.step - pd.Timedelta(days=90), None)
+            for symbol, candles in market.items()
+        }
+    for warning in warnings:
+        note(f"Warning: {warning}")
+    with progress_bar() as progress:
+        signal, folder = fit(plugin, parameters, market, project.models, progress)
+    if as_json:
+        print_json({"folder": str(folder), "training": signal.training_, "report": signal.report_})
+        return
+    rows = [(symbol, seen["timeframe"], seen["first"], seen["last"], seen["rows"])
+            for symbol, seen in signal.training_["candles"].items()]  # fmt: skip
+    print_table(("pair", "timeframe", "first candle", "last candle", "rows"), rows, right=("rows",))
+    for key, value in signal.report_.items():
+        click.echo(f"{key}: {value}")
+    click.echo(f"\n{folder}")

@@ -1,0 +1,114 @@
+"""The layers of freqlstm: the table, and that the modules keep to it."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "freqlstm"
+
+# A module imports from layers below its own, or from its own layer as long as no circle comes of it.
+LAYERS = {
+    0: {"errors", "progress", "project"},
+    1: {"candles", "costs", "files", "place", "quality", "store"},
+    2: {
+        "bars", "catalogue", "demo", "feature", "features", "folds", "indicators", "ingest", "labels", "results", "rolling", "skill", "stats",
+        "targets", "windows",
+    },
+    3: {"exchange", "inference", "keras_signal", "parameters", "provenance", "signal", "strategy"},
+    4: {"engines", "plugins", "predictions"},
+    5: {"backtest", "checks", "doctor", "download", "ledger", "scaffold"},
+    6: {"report"},
+    7: {"reproduce", "run"},
+    8: {"cli"},
+}  # fmt: skip
+LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
+
+# What only these modules may import.
+OWNERS = {
+    "arch": {"stats"},
+    "backtrader": {"strategy", "engines"},
+    "ccxt": {"exchange"},
+    "click": {"cli"},
+    "fsspec": {"place"},
+    "joblib": {"predictions"},
+    "keras": {"keras_signal", "inference"},
+    "numba": {"engines"},
+    "pandas_ta_classic": {"indicators"},
+    "plotly": {"report"},
+    "pyarrow": {"store"},
+    "quantstats": {"report"},
+    "rich": {"cli"},
+    "statsmodels": {"skill", "stats"},
+    "tensorflow": {"keras_signal", "inference"},
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """(name of the module or sub-package in the table, file) of everything but ``freqlstm/__init__.py``, the facade."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        inside = path.relative_to(PACKAGE)
+        if inside != Path("__init__.py"):
+            yield inside.parts[0].removesuffix(".py"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted names that a file imports anywhere, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FILES = [pytest.param(name, path, id=path.relative_to(PACKAGE).as_posix()) for name, path in modules()]
+
+
+@pytest.mark.parametrize(("name", "path"), FILES)
+def test_a_module_has_its_place_in_the_table(name: str, path: Path) -> None:
+    assert name in LAYER
+
+
+@pytest.mark.parametrize(("name", "path"), FILES)
+def test_a_module_imports_nothing_from_above(name: str, path: Path) -> None:
+    used = {imported.split(".")[1] for imported in imports(path) if imported.startswith("freqlstm.")}
+    above = {other for other in used & LAYER.keys() if LAYER[other] > LAYER[name]}
+    assert not above
+
+
+def test_no_circle_of_imports() -> None:
+    graph: dict[str, set[str]] = {}
+    for name, path in modules():
+        used = {imported.split(".")[1] for imported in imports(path) if imported.startswith("freqlstm.")}
+        graph.setdefault(name, set()).update(used & LAYER.keys() - {name})
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize(("name", "path"), FILES)
+def test_a_heavy_library_is_imported_by_its_owner_only(name: str, path: Path) -> None:
+    foreign = {
+        library for imported in imports(path) if name not in OWNERS.get(library := imported.split(".")[0], {name})
+    }
+    assert not foreign
+
+
+@pytest.mark.parametrize(("name", "path"), FILES)
+def test_a_module_says_what_it_is_in_one_line(name: str, path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring
+    assert docstring.splitlines()[0].endswith(".")
+
+
+def test_only_the_command_line_prints() -> None:
+    printing = [
+        path.name
+        for name, path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert not printing
