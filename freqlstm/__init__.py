@@ -7,8 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from freqlstm.bars import Bars, vote
+    from freqlstm.bars import Bars
     from freqlstm.candles import Candles
+    from freqlstm.columns import vote
     from freqlstm.errors import FreqlstmError
     from freqlstm.features import feature
     from freqlstm.signal import Signal
@@ -26,7 +27,7 @@ _HOME = {
     "Signal": "freqlstm.signal",
     "Strategy": "freqlstm.strategy",
     "feature": "freqlstm.features",
-    "vote": "freqlstm.bars",
+    "vote": "freqlstm.columns",
 }
 
 __all__ = ["Bars", "Candles", "FreqlstmError", "Signal", "Strategy", "feature", "vote"]

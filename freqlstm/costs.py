@@ -36,10 +36,17 @@ class MarketRules:
     lot_step: float = 1e-8  # units of the base asset
     min_notional: float = 5.0  # units of the quote asset
 
+    def __post_init__(self) -> None:
+        if not 0 < self.lot_step < math.inf:
+            raise UsageError(f"The lot step is {self.lot_step!r}. It is a positive number of units, such as 0.00001.")
+        if not 0 <= self.min_notional < math.inf:
+            raise UsageError(f"The minimum notional is {self.min_notional!r}. It is a value from 0 up, such as 5.")
+
     def floor(self, size: float) -> float:
         """``size`` cut down to whole lots."""
-        lots = math.floor(abs(size) / self.lot_step + 1e-9)  # 1e-9: 0.3 / 0.1 is 2.9999999999999996
-        return math.copysign(round(lots * self.lot_step, 12), size)
+        lots = abs(size) / self.lot_step
+        whole = math.floor(lots + max(1e-9, 1e-12 * lots))  # 0.3 / 0.1 is 2.9999999999999996
+        return math.copysign(round(whole * self.lot_step, 12), size)
 
     def refusal(self, size: float, price: float) -> str:
         """Why an order of ``size`` (already in whole lots) at about ``price`` would be refused; empty if it would not."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,17 +32,29 @@ class Trial:
 
 
 def record(ledger: Path, trial: Trial) -> None:
-    """Append ``trial``; two processes may do so at once."""
+    """Append ``trial``; two processes may do so at once, and one that cannot be written leaves nothing behind."""
+    line = json.dumps(asdict(trial)) + "\n"
     try:
         ledger.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{ledger}.lock"), ledger.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(trial)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with _lock(ledger):
+            size = ledger.stat().st_size if ledger.exists() else 0
+            try:
+                with ledger.open("ab") as file:
+                    file.write(line.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(ledger, size)
+                raise
     except OSError as error:
         raise StoreError(
-            f"The trial could not be added to {ledger}: {error.strerror}. Make the folder writable."
+            f"The trial could not be added to {ledger}: {error.strerror}. Make room, or make the folder writable."
         ) from error
+
+
+def _lock(ledger: Path) -> FileLock:
+    return FileLock(f"{ledger}.lock")
 
 
 def trials(
@@ -50,8 +63,10 @@ def trials(
     """Configuration -> Sharpe ratio of every one that was tried on any of these candles, each counted once."""
     if not ledger.exists():
         return {}
+    with _lock(ledger):
+        lines = ledger.read_bytes().splitlines()
     found = {}
-    for number, line in enumerate(ledger.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             trial = Trial(**json.loads(line))
         except (ValueError, TypeError) as error:

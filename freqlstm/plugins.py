@@ -101,7 +101,7 @@ def discover(kind: Kind, root: Path) -> list[Plugin]:
             key = style_free(plugin.name)
             if key not in seen:
                 seen[key] = plugin
-            elif seen[key].origin != origin:
+            elif seen[key].path.parent != folder:
                 seen[key] = replace(seen[key], shadows=seen[key].shadows or path)
             else:
                 raise PluginError(

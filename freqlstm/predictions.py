@@ -74,12 +74,13 @@ def describe(
     plugin that uses Keras is imported in one of the processes that will fit it, so this one stays without TensorFlow.
     """
     source, versions = _source_digest(plugin), provenance.library_versions(plugin.path)
-    path = (
-        models / plugin.name / "described" / f"{provenance.fingerprint([source, versions, dict(parameters)])[:32]}.json"
-    )
+    key = provenance.fingerprint([source, versions, dict(parameters)])
+    path = models / plugin.name / "described" / f"{key[:32]}.json"
     if cache:
         with suppress(ModelError, TypeError, KeyError):
-            return Description(**provenance.read_sealed(path)["description"])
+            sealed = provenance.read_sealed(path)
+            if sealed["key"] == key:
+                return Description(**sealed["description"])
     workers = (jobs or cores()) if "keras" in versions else 1
     found: Description = _raised(next(_parallel(workers)([delayed(_described)(plugin, dict(parameters))])))
     if cache:

@@ -1,31 +1,44 @@
 """The base class of strategies: conditions over whole columns become orders, one decision a closed bar.
 
-The rules, for every engine. At the close of bar t, for each symbol in order:
+The rules, for every engine. At the close of bar t, for each symbol that has a candle there, in order:
 
-1. A position that has been held for ``max_holding`` bars, or whose exit condition is true, is closed at the next open.
+1. A position whose exit condition is true, or which has been held for ``max_holding`` bars (the bar of its fill is the
+   first), is closed at the open of the symbol's next candle, however late that comes.
 2. Without a position, an entry condition buys (or sells short) at the next open. The size is
    ``exposure / max_positions`` of the equity at the close of t, at that close, cut down to whole lots. Long and short
-   at once cancel each other. The order is good for the next candle only: where that one is missing, it lapses.
+   at once cancel each other, and there is no entry while ``max_positions`` positions and entry orders are open. The
+   order is good for the next candle only: where that one is missing, it lapses.
 3. ``stop_loss`` and ``trailing_stop`` (stop orders) and ``take_profit`` (a limit order) are fractions of the price
-   of the fill, and rest in the market from the bar after it. The trailing stop follows closes. When two could fill in
-   one bar, the stop is taken to be first. Filling one cancels the others.
+   of the fill. They are placed at the close of the bar of the fill, so that bar itself cannot trigger them, unless that
+   close already decides to leave. The trailing stop follows closes, that one being the first. A stop that the market
+   opens beyond fills at that open. When two could fill in one bar, the stop is taken to be first. Filling one cancels
+   the others, and so does leaving.
 
-An order that cannot be paid for, is below the minimum notional or less than one lot is refused and listed as such.
+Where an indicator is still warming up or a prediction that the conditions read is missing, no condition is true: no
+trade begins there, and an open one ends by its stops or ``max_holding`` only.
+
+An entry that is below the minimum notional, is less than one lot, sells short where that is not allowed, or cannot be
+paid for (at the close of t, or at the open when it fills) is refused and listed as such. An exit always fills. Short
+positions pay no interest and are never liquidated.
 """
 
 from __future__ import annotations
 
+import math
+import sys
+import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import backtrader as bt
 import numpy as np
 
-from freqlstm.bars import Bars, Column, condition
+from freqlstm.bars import Bars, condition
+from freqlstm.columns import Column
 from freqlstm.costs import MarketRules
-from freqlstm.errors import UnknownName, UsageError
+from freqlstm.errors import FreqlstmError, PluginError, UnknownName, UsageError
 
 CONDITIONS = ("enter_long", "exit_long", "enter_short", "exit_short")
 
@@ -43,8 +56,7 @@ class Decisions:
 
     def since(self, row: int) -> Decisions:
         """The decisions from ``row`` on."""
-        cut = {name: getattr(self, name)[row:] for name in CONDITIONS}
-        return Decisions(**cut, columns=self.columns, offset=self.offset + row)
+        return replace(self, **{name: getattr(self, name)[row:] for name in CONDITIONS}, offset=self.offset + row)
 
     def fired(self, name: str, row: int) -> str:
         """The comparisons inside condition ``name`` that were true at ``row``."""
@@ -58,7 +70,7 @@ class Decisions:
         return "" if votes is None else f"{votes[row + self.offset]:g}"
 
 
-class Strategy(bt.Strategy):
+class Strategy(bt.Strategy):  # type: ignore[misc]
     """Orders from predictions and indicators; the base class of strategy plugins.
 
     Override the conditions you need, each one expression over the columns of ``bars``; or override ``next()`` and do
@@ -98,7 +110,8 @@ class Strategy(bt.Strategy):
             desk.step()
 
     def prenext(self) -> None:  # a portfolio in which not every symbol has begun to trade
-        self.next()
+        if not overrides_next(type(self)):
+            self.next()
 
     @cached_property
     def desks(self) -> list[Desk]:
@@ -107,7 +120,12 @@ class Strategy(bt.Strategy):
 
     @property
     def prediction(self) -> Any:
-        """The line of predictions of the first symbol: ``self.prediction[0]`` is the newest."""
+        """The line of predictions of the first symbol: ``self.prediction[0]`` is the newest, NaN where there is none."""
+        if "prediction" not in self.data.getlinealiases():
+            name = type(self).__name__
+            raise PluginError(
+                f"{name} reads self.prediction, but no signal of {name} has that name. Add one to signals."
+            )
         return self.data.lines.prediction
 
 
@@ -126,21 +144,39 @@ def rules_of(strategy: type[bt.Strategy], parameters: Mapping[str, Any]) -> Any:
 def check_parameters(strategy: type[bt.Strategy], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """All parameters of ``strategy`` with those given in place, or an error for one that cannot be right."""
     rules = rules_of(strategy, parameters)
-    values = {name: getattr(rules.p, name) for name, _ in strategy.params._getitems()}
+    values: dict[str, Any] = {}
     for name, default in strategy.params._getitems():
-        value = values[name]
-        if isinstance(default, (int, float)) and not isinstance(default, bool) and not isinstance(value, (int, float)):
-            raise UsageError(f"Parameter {name!r} of {strategy.__name__} is {value!r}. It must be a number, like {default}.")
-    if issubclass(strategy, Strategy):
-        for name in ("stop_loss", "trailing_stop"):
-            if not 0 <= values[name] < 1:
-                raise UsageError(f"Parameter {name!r} is {values[name]!r}. It is a fraction from 0 (off) up to 1: 0.02 is 2%.")
-        for name in ("take_profit", "max_holding", "max_positions"):
-            if values[name] < 0:
-                raise UsageError(f"Parameter {name!r} is {values[name]!r}. It must not be negative; 0 switches it off.")
-        if not 0 < values["exposure"] <= 1:
-            raise UsageError(f"Parameter 'exposure' is {values['exposure']!r}. It is a fraction of the equity, above 0 up to 1.")
+        value = values[name] = getattr(rules.p, name)
+        said = f"Parameter {name!r} of {strategy.__name__} is {value!r}."
+        kind = bool if isinstance(default, bool) else str if isinstance(default, str) else None
+        if kind is not None and not isinstance(value, kind):
+            raise UsageError(f"{said} It must be {'True or False' if kind is bool else 'a text'}, like {default!r}.")
+        if kind is None and isinstance(default, (int, float)) and not _is_number(value):
+            raise UsageError(f"{said} It must be a number, like {default}.")
+        if issubclass(strategy, Strategy) and name in _BASE_PARAMETERS:
+            fits, right = _BASE_PARAMETERS[name]
+            if not (_is_number(value) and fits(value)):
+                raise UsageError(f"{said} It must be {right}.")
     return values
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return bool(value >= 0 and value == int(value))
+
+
+_BASE_PARAMETERS: dict[str, tuple[Any, str]] = {
+    "stop_loss": (lambda value: 0 <= value < 1, "a fraction from 0 (off) up to 1: 0.02 is 2%"),
+    "trailing_stop": (lambda value: 0 <= value < 1, "a fraction from 0 (off) up to 1: 0.02 is 2%"),
+    "take_profit": (lambda value: value >= 0, "a fraction from 0 (off) up: 0.02 is 2%"),
+    "max_holding": (_is_count, "a whole number of bars, 0 for no limit"),
+    "max_positions": (_is_count, "a whole number of positions, 0 for as many as there are symbols"),
+    "exposure": (lambda value: 0 < value <= 1, "a fraction of the equity, above 0 up to 1"),
+}
 
 
 def overrides_next(strategy: type[bt.Strategy]) -> bool:
@@ -157,15 +193,35 @@ def history_needed(strategy: type[Strategy], parameters: Mapping[str, Any], bars
 def decide(strategy: type[Strategy], parameters: Mapping[str, Any], bars: Bars) -> Decisions:
     """The conditions of ``strategy`` over all ``bars``; none is true before indicators and predictions are ready."""
     rules = rules_of(strategy, parameters)
-    columns = {}
+    columns: dict[str, Column] = {}
     for name in CONDITIONS:
-        column = condition(bars, getattr(rules, name)(bars), f"{strategy.__name__}.{name}")
+        where = f"{strategy.__name__}.{name}"
+        try:
+            made = getattr(rules, name)(bars)
+        except FreqlstmError:
+            raise
+        except Exception as error:
+            raise failure(strategy, where, error) or PluginError(f"{where} failed: {error}.") from error
+        column = condition(bars, made, where)
         if column is not None:
             columns[name] = column
     ready = bars.ready() & (bars.candles.segment_age >= strategy.warmup)
     never = np.zeros(len(bars.candles), dtype=bool)
-    masked = {name: columns[name].to_numpy() & ready if name in columns else never for name in CONDITIONS}
-    return Decisions(**masked, columns=columns)
+
+    def known(name: str) -> np.ndarray:
+        return np.asarray(columns[name]) & ready if name in columns else never
+
+    return Decisions(known("enter_long"), known("exit_long"), known("enter_short"), known("exit_short"), columns)
+
+
+def failure(strategy: type[bt.Strategy], where: str, error: Exception) -> PluginError | None:
+    """``error`` as that of the plugin, if it was raised under a line of its file, or while it decides bar by bar."""
+    file = getattr(sys.modules.get(strategy.__module__), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if not lines and not overrides_next(strategy):
+        return None
+    place = f" at line {lines[-1]} of its file" if lines else ""
+    return PluginError(f"{where} stopped{place} with {type(error).__name__}: {str(error).rstrip('.')}.")
 
 
 class Desk:
@@ -180,11 +236,14 @@ class Desk:
         self.entry: Any = None  # the entry order that has not filled yet
         self.protection: list[Any] = []  # stop, trailing stop and limit orders in the market
         self.exit: Any = None  # the closing order that has not filled yet
-        self.filled_at = 0  # bar of the entry's fill
+        self.filled_at = 0  # row of the entry's fill
         self.seen = 0  # candles of this symbol so far
-        decisions = self.decisions
-        self.enters = (decisions.enter_long | decisions.enter_short).tobytes()
         self.busy = False  # a position or an order exists
+        decisions = self.decisions
+        enters = decisions.enter_long | decisions.enter_short
+        self.enters = enters.tobytes()
+        self._entries = np.flatnonzero(enters)  # rows
+        self._exits = np.flatnonzero(decisions.exit_long), np.flatnonzero(decisions.exit_short)
 
     def step(self) -> None:
         """Decide at the close of the newest candle, if there is one of this symbol."""
@@ -198,34 +257,49 @@ class Desk:
         if not self.busy and self.enters[row]:
             self._enter(row)
 
+    @property
+    def taken(self) -> bool:
+        """Whether a position or an entry order is open, as things stand at this moment."""
+        return bool(self.position.size) or (self.entry is not None and self.entry.alive())
+
+    def next_row(self) -> int:
+        """The row on which this desk may act next, if no order fills before it; the number of rows or more if on none."""
+        if self.entry is not None:
+            return self.seen
+        if not self.busy:
+            return self._first(self._entries)
+        row = self._first(self._exits[0 if self.position.size > 0 else 1])
+        limit = self.strategy.p.max_holding
+        return min(row, max(self.seen, self.filled_at + limit - 1)) if limit else row
+
+    def _first(self, rows: np.ndarray) -> int:
+        at = int(np.searchsorted(rows, self.seen))
+        return int(rows[at]) if at < len(rows) else len(self.enters)
+
     def _follow(self, row: int) -> None:
+        filled = False
         if self.entry is not None:
             if self.entry.alive():
                 return
             filled, self.entry = self.entry.status == bt.Order.Completed, None
-            if not filled:
-                self.busy = False
-                return
             self.filled_at = row
-            self._protect()
-        size = self.position.size
-        if not size:
+        if not self.position.size:
             self.busy, self.exit, self.protection = False, None, []
-        elif self.exit is None or not self.exit.alive():
-            p, decisions = self.strategy.p, self.decisions
-            if (decisions.exit_long if size > 0 else decisions.exit_short)[row]:
-                self._leave("exit_long" if size > 0 else "exit_short")
-            elif p.max_holding and row - self.filled_at + 1 >= p.max_holding:
-                self._leave("max_holding")
+        elif self.exit is None:
+            reason = self._reason_to_leave(row)
+            if reason:
+                self._leave(reason)
+            elif filled:
+                self._protect()
 
     def _enter(self, row: int) -> None:
         long, short = self.decisions.enter_long[row], self.decisions.enter_short[row]
         strategy, p = self.strategy, self.strategy.p
         limit = p.max_positions or len(strategy.desks)
-        if (long and short) or sum(desk.busy for desk in strategy.desks) >= limit:
+        if (long and short) or sum(desk.taken for desk in strategy.desks) >= limit:
             return
         close = self.data.close[0]
-        size = self.market.floor(strategy.broker.getvalue() * p.exposure / limit / close)
+        size = self.market.floor(max(0.0, strategy.broker.getvalue()) * p.exposure / limit / close)
         reason = "enter_long" if long else "enter_short"
         refusal = self.market.refusal(size, close)
         if short and not self.data.allow_short:
@@ -240,23 +314,30 @@ class Desk:
     def _protect(self) -> None:
         p, size, paid = self.strategy.p, self.position.size, self.position.price
         side = 1 if size > 0 else -1
-        order = self.strategy.sell if size > 0 else self.strategy.buy
-        group: dict[str, Any] = {"data": self.data, "size": abs(size)}
-
-        def place(reason: str, **kind: Any) -> None:
-            if self.protection:
-                kind["oco"] = self.protection[0]
-            self.protection.append(order(**group, reason=reason, **kind))
-
         if p.stop_loss:
-            place("stop_loss", exectype=bt.Order.Stop, price=paid * (1 - side * p.stop_loss))
+            self._rest("stop_loss", exectype=bt.Order.Stop, price=paid * (1 - side * p.stop_loss))
         if p.trailing_stop:
-            place("trailing_stop", exectype=bt.Order.StopTrail, trailpercent=p.trailing_stop)
-        if p.take_profit:
-            place("take_profit", exectype=bt.Order.Limit, price=paid * (1 + side * p.take_profit))
+            self._rest("trailing_stop", exectype=bt.Order.StopTrail, trailpercent=p.trailing_stop)
+        if p.take_profit and side * p.take_profit < 1:
+            self._rest("take_profit", exectype=bt.Order.Limit, price=paid * (1 + side * p.take_profit))
+
+    def _rest(self, reason: str, **kind: Any) -> None:
+        if self.protection:
+            kind["oco"] = self.protection[0]
+        self.protection.append(self._close(reason, **kind))
+
+    def _reason_to_leave(self, row: int) -> str:
+        long, limit = self.position.size > 0, self.strategy.p.max_holding
+        if (self.decisions.exit_long if long else self.decisions.exit_short)[row]:
+            return "exit_long" if long else "exit_short"
+        return "max_holding" if limit and row - self.filled_at + 1 >= limit else ""
 
     def _leave(self, reason: str) -> None:
         for order in self.protection:
             self.strategy.cancel(order)
         self.protection = []
-        self.exit = self.strategy.close(data=self.data, reason=reason)
+        self.exit = self._close(reason)
+
+    def _close(self, reason: str, **kind: Any) -> Any:
+        """An order that ends the position. It is not rehearsed against the cash: what is owed is paid."""
+        return self.strategy.close(data=self.data, reason=reason, _checksubmit=False, **kind)

@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if fault.kind == "hang":
-            time.sleep(1.0)
+            time.sleep(3.0)
             self.close_connection = True
             return
         if fault.kind == "answer" and (fault.body or fault.status != 200):

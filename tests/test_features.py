@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 from freqlstm import catalogue
 from freqlstm.candles import Candles, validate
 from freqlstm.errors import PluginError, UnknownName, UsageError
-from freqlstm.features import DEFAULT_FEATURES, FEATURES, Feature, compute, ewma_volatility, ewma_warmup, feature, warmup
+from freqlstm.features import (
+    DEFAULT_FEATURES,
+    FEATURES,
+    Feature,
+    compute,
+    ewma_volatility,
+    ewma_warmup,
+    feature,
+    warmup,
+)
 
 EVERY = list(FEATURES)
 LONGEST = warmup(EVERY)
@@ -66,7 +75,13 @@ def from_closes(closes: list[float] | np.ndarray, start: str = "2024-01-01") -> 
     close = np.asarray(closes, dtype=float)
     open_ = np.concatenate([close[:1], close[:-1]])
     frame = pd.DataFrame(
-        {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close, "volume": 1.0},
+        {
+            "open": open_,
+            "high": np.maximum(open_, close),
+            "low": np.minimum(open_, close),
+            "close": close,
+            "volume": 1.0,
+        },
         index=pd.date_range(start, periods=len(close), freq="min", tz="UTC"),
     )
     return Candles.from_frame(frame, "BTC/USDT", "1m")
@@ -387,8 +402,14 @@ def test_a_feature_that_does_not_give_one_number_a_bar_is_refused() -> None:
     candles = make_candles(10)
     for function, message in (
         (lambda c: c.close.to_numpy()[1:], r"Feature 'own' returned an array of shape \(9,\) for 10 candles\. It must"),
-        (lambda c: c.close.reset_index(drop=True), r"Feature 'own' returned a Series whose index is not that of the can"),
-        (lambda c: np.array(["up"] * 10), r"Feature 'own' returned what is not numbers: .*'up'.*\. It must return floats"),
+        (
+            lambda c: c.close.reset_index(drop=True),
+            r"Feature 'own' returned a Series whose index is not that of the can",
+        ),
+        (
+            lambda c: np.array(["up"] * 10),
+            r"Feature 'own' returned what is not numbers: .*'up'.*\. It must return floats",
+        ),
     ):
         with pytest.raises(PluginError, match=message):
             compute([Feature("own", function, 0)], candles)

@@ -94,9 +94,7 @@ def test_train_ends_before_test_test_spans_tile_the_range_and_the_end_changes_no
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    rows=st.integers(2, 300), horizon=st.integers(0, 60), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 99)
-)
+@given(rows=st.integers(2, 300), horizon=st.integers(0, 60), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 99))
 def test_the_label_of_every_fit_bar_ends_before_the_first_validation_bar(
     rows: int, horizon: int, fraction: float, seed: int
 ) -> None:
@@ -154,7 +152,9 @@ def test_what_is_not_a_duration_is_refused(text: str) -> None:
 
 
 def test_a_plan_that_could_never_be_fitted_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"min_train '30d' is longer than train '20d', so no fold could ever be fitted\."):
+    with pytest.raises(
+        UsageError, match=r"min_train '30d' is longer than train '20d', so no fold could ever be fitted\."
+    ):
         FoldPlan(train="20d")
     assert FoldPlan(train="20d", expanding=True).min_train == "30d"
     with pytest.raises(UsageError, match=r"test is '0d'\. It must be longer than nothing, as in '7d'\."):
@@ -162,7 +162,9 @@ def test_a_plan_that_could_never_be_fitted_is_refused() -> None:
 
 
 def test_an_empty_range_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"The time range from .* to .* is empty\. Its start must lie before its end\."):
+    with pytest.raises(
+        UsageError, match=r"The time range from .* to .* is empty\. Its start must lie before its end\."
+    ):
         FoldPlan().folds(utc("2024-02-01"), utc("2024-02-01"), utc("2023-01-01"))
 
 
@@ -173,5 +175,7 @@ def test_a_fraction_that_leaves_nothing_is_refused(fraction: float) -> None:
 
 
 def test_nothing_cannot_be_split() -> None:
-    with pytest.raises(TooFewCandles, match=r"There is no bar to split into training and validation\. Provide more candles"):
+    with pytest.raises(
+        TooFewCandles, match=r"There is no bar to split into training and validation\. Provide more candles"
+    ):
         validation_split(np.zeros(0, dtype=int), 1)

@@ -190,12 +190,20 @@ def test_warm_ups_are_measured_and_longer_for_longer_memories() -> None:
     assert ta_warmup("sma", length=30) == 29
     assert ta_warmup("mom", length=10) == 10
     assert ta_warmup("ema", length=10) < ta_warmup("ema", length=100) < 1000
+    assert indicators.ta_settles("ema")
+    assert not indicators.ta_settles("obv")
+
+
+@pytest.mark.slow
+def test_only_indicators_that_add_up_from_their_first_candle_never_forget_it() -> None:
     assert {name for name in CAUSAL if not indicators.ta_settles(name)} == NEVER_SETTLE
 
 
 @pytest.mark.parametrize("name", sorted(LOOK_AHEAD))
 def test_an_indicator_that_looks_ahead_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"The indicator '{name}' with its defaults looks ahead: values changed when only"):
+    with pytest.raises(
+        UsageError, match=f"The indicator '{name}' with its defaults looks ahead: values changed when only"
+    ):
         ta(make_candles(300), name)
 
 
@@ -203,20 +211,26 @@ def test_an_indicator_that_looks_ahead_by_its_arguments_is_refused_and_a_causal_
     with pytest.raises(UsageError, match=r"The indicator 'sma' with \{'offset': -1\} looks ahead"):
         ta(make_candles(300), "sma", offset=-1)
     assert ta(make_candles(300), "dpo", centered=False).notna().any()
-    assert ta(make_candles(300), "ichimoku", lookahead=False).notna().any(axis=None)
+    assert ta(make_candles(300), "ichimoku", include_chikou=False).notna().any(axis=None)
 
 
 def test_unknown_indicators_and_arguments_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match=r"No indicator named 'stock'\. Did you mean 'stoch'\?"):
         ta(make_candles(300), "stock")
-    with pytest.raises(UnknownName, match=r"No argument of the indicator 'atr' named 'lenght'\. Did you mean 'length'\?"):
+    with pytest.raises(
+        UnknownName, match=r"No argument of the indicator 'atr' named 'lenght'\. Did you mean 'length'\?"
+    ):
         ta(make_candles(300), "atr", lenght=3)
     for withheld in ("fill_method", "fillna", "talib", "close"):
         with pytest.raises(UnknownName, match=f"No argument of the indicator 'sma' named '{withheld}'"):
             ta(make_candles(300), "sma", **{withheld: "bfill"})
-    with pytest.raises(UsageError, match=r"length of the indicator 'sma' is \[3\]\. It must be a number, a text or a tuple"):
+    with pytest.raises(
+        UsageError, match=r"length of the indicator 'sma' is \[3\]\. It must be a number, a text or a tuple"
+    ):
         ta_warmup("sma", length=[3])
-    with pytest.raises(UsageError, match=r"The indicator 'beta' gave nothing for \{\}\. See its documentation in pandas-ta"):
+    with pytest.raises(
+        UsageError, match=r"The indicator 'beta' gave nothing for \{\}\. See its documentation in pandas-ta"
+    ):
         ta(make_candles(300), "beta")
     with pytest.raises(UsageError, match=r"The indicator 'sma' failed with \{'length': 'ten'\}: "):
         ta(make_candles(300), "sma", length="ten")

@@ -95,6 +95,13 @@ def test_no_bit_of_the_past_variance_depends_on_later_candles(seed: int, bars: i
     np.testing.assert_array_equal(log_past_variance(candles.rows(0, t + 1), bars), whole)
 
 
+def test_the_past_variance_begins_anew_after_a_gap() -> None:
+    candles = with_a_gap(make_candles(200), 120)
+    made = log_past_variance(candles, 15)
+    np.testing.assert_array_equal(made.notna(), candles.segment_age >= 15)
+    np.testing.assert_array_equal(made.iloc[120:], log_past_variance(candles.rows(120, 200), 15))
+
+
 def test_past_and_realised_variance_are_the_same_sum_a_horizon_apart() -> None:
     candles = make_candles(300)
     past, realised = log_past_variance(candles, 15), log_realised_variance(candles, 15)

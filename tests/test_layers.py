@@ -16,7 +16,7 @@ LAYERS = {
     0: {"errors", "progress", "project"},
     1: {"candles", "costs", "files", "place", "quality", "store"},
     2: {
-        "bars", "catalogue", "demo", "feature", "features", "folds", "indicators", "ingest", "labels", "results", "rolling", "skill", "stats",
+        "bars", "catalogue", "columns", "demo", "feature", "features", "folds", "indicators", "ingest", "labels", "results", "rolling", "skill", "stats",
         "targets", "windows",
     },
     3: {"exchange", "inference", "keras_signal", "parameters", "provenance", "signal", "strategy"},

@@ -87,6 +87,17 @@ def test_two_files_of_one_name_are_refused(project: Path) -> None:
     )
 
 
+def test_an_installed_copy_of_the_shipped_plugins_is_no_collision(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = project / "site-packages" / "freqlstm_strategies"
+    copy.mkdir(parents=True)
+    (copy / "lstm_rsi.py").write_text(STRATEGY)
+    folders = [*plugins._folders("strategy", project), (copy, "shipped")]
+    monkeypatch.setattr(plugins, "_folders", lambda kind, root: folders)
+    assert find("strategy", "lstm_rsi", project).path == plugins.shipped("strategy", "lstm_rsi").path
+
+
 def test_a_path_is_a_name_too(project: Path, tmp_path: Path) -> None:
     path = tmp_path / "elsewhere.py"
     path.write_text(STRATEGY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,12 @@ def test_rows_and_missing_candles_fill_the_time_exactly(minutes: set[int]) -> No
 def test_disorder_changes_no_count_of_gaps(order: list[int]) -> None:
     found = quality(table(list(range(8))).iloc[order])
     assert (found.missing, found.duplicates) == (0, 0)
-    assert found.out_of_order == sum(after < before for before, after in zip(order[:-1], order[1:], strict=True))
+    assert found.out_of_order == sum(after < before for before, after in pairwise(order))
+
+
+def test_disorder_and_duplicates_lower_the_score() -> None:
+    assert quality(table([0, 2, 1, 3])).score == 75.0
+    assert quality(table([0, 1, 1, 2])).score == 75.0
 
 
 def test_duplicates_are_counted_once_each() -> None:
@@ -183,8 +189,7 @@ def test_the_report_is_json() -> None:
 
 
 def test_many_gaps_are_told_longest_first_and_then_summed() -> None:
-    minutes = [number for number in range(200) if number % 10 or number % 20]
-    found = quality(table([0, *[number for number in minutes if not 50 < number < 58]])).findings()
+    found = quality(table([number for number in range(200) if number % 20 and not 50 < number < 58])).findings()
     assert found[0].startswith("7 candles of BTC/USDT 1m are missing between 2024-01-01 00:51")
     assert len(found) == 10
     more = quality(table([number for number in range(400) if number % 20])).findings()

@@ -247,6 +247,16 @@ def test_missing_spans_are_rounded_up_to_the_grid(tmp_path: Path) -> None:
     assert CandleStore(tmp_path).spans_missing(*SERIES, at(0.2), at(0.4)) == []
 
 
+def test_an_off_grid_candle_covers_its_own_time(tmp_path: Path) -> None:
+    store = CandleStore(tmp_path)
+    frame = minutes_of([0, 4]).frame
+    frame.index = frame.index + MINUTE / 2
+    store.write(Candles.from_frame(frame, "BTC/USDT", "1m", "binance"))
+    assert store.spans_missing(*SERIES, at(1), at(4)) == [(at(1.5), at(4))]
+    assert store.spans_missing(*SERIES, at(1), at(2)) == []
+    assert store.spans_missing(*SERIES, at(0), at(6)) == [(at(1.5), at(4.5))]
+
+
 def test_absent_spans_are_joined_and_survive(tmp_path: Path) -> None:
     store = CandleStore(tmp_path)
     for first, last in [(10, 20), (0, 5), (5, 8), (12, 30)]:
@@ -644,6 +654,28 @@ def test_a_folder_replaces_the_one_of_its_name_only_when_it_is_complete(tmp_path
     with pytest.raises(FileNotFoundError), atomic_folder(target):
         (tmp_path / "absent").read_text()
     assert everything_in(tmp_path) == {"id/second": b"second"}
+    assert [each.name for each in tmp_path.iterdir()] == ["id"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "id"
+    with atomic_folder(target) as folder:
+        (folder / "first").touch()
+    rename, calls = os.rename, []
+
+    def failing(source: Path, to: Path) -> None:
+        calls.append(to)
+        if len(calls) == 3:  # after the old one was moved aside
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, to)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with (
+        pytest.raises(StoreError, match=rf"{target} could not be written: Input/output error\."),
+        atomic_folder(target),
+    ):
+        pass
+    assert everything_in(tmp_path) == {"id/first": b""}
     assert [each.name for each in tmp_path.iterdir()] == ["id"]
 
 

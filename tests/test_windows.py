@@ -47,9 +47,7 @@ def test_a_window_holds_its_row_last() -> None:
     lookback=st.integers(1, 8),
     holes=st.sets(st.integers(0, 71), max_size=6),
 )
-def test_every_window_that_could_exist_does_and_no_other(
-    stretches: list[int], lookback: int, holes: set[int]
-) -> None:
+def test_every_window_that_could_exist_does_and_no_other(stretches: list[int], lookback: int, holes: set[int]) -> None:
     segment = np.repeat(np.arange(len(stretches)), stretches)
     matrix = np.random.default_rng(0).normal(size=(len(segment), 2))
     matrix[[row for row in holes if row < len(segment)], 1] = np.nan
@@ -89,7 +87,9 @@ def test_no_window_of_recorded_candles_spans_a_gap(real_data: Path, name: str) -
 
 
 def test_what_is_not_a_window_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"Row 1 has no window of 3 bars in a table of 6 rows\. Take rows from rows_with"):
+    with pytest.raises(
+        UsageError, match=r"Row 1 has no window of 3 bars in a table of 6 rows\. Take rows from rows_with"
+    ):
         gather(MATRIX, np.array([1, 4]), 3)
     with pytest.raises(UsageError, match="Row 6 has no window of 3 bars"):
         gather(MATRIX, np.array([4, 6]), 3)

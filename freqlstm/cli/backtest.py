@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freqlstm.cli.console import (
-    json_option, note, pairs_option, print_json, print_table, progress_bar, timeframe_option,
+    json_option,
+    note,
+    pairs_option,
+    print_json,
+    print_table,
+    progress_bar,
+    timeframe_option,
 )  # fmt: skip
 from freqlstm.errors import UsageError
 

@@ -21,7 +21,7 @@ def show(kind: Kind, name: str | None, project: Path, as_json: bool) -> None:
         return
     print_table(["name", "origin", "file", "summary"], [list(_row(plugin).values()) for plugin in plugins])
     for plugin in plugins:
-        if plugin.shadows:
+        if plugin.shadows and plugin.origin == "project":
             note(f"{shown(plugin.path)} hides the {kind} of the same name in {shown(plugin.shadows)}.")
 
 

@@ -28,12 +28,14 @@ def predict(
 
     from freqlstm.forecast import forecast, newest_model
     from freqlstm.plugins import find
-    from freqlstm.run import candles_of
+    from freqlstm.selection import candles_of
     from freqlstm.store import Project
 
     project, warnings = Project(root), list[str]()
     plugin = find("signal", name, root)
-    market = candles_of(project, (pair, *pairs) if pair else pairs, timeframe, exchange, None, False, warnings)
+    market = candles_of(
+        project, warnings, pairs=(pair, *pairs) if pair else pairs, timeframe=timeframe, exchange=exchange
+    )
     for warning in warnings:
         note(f"Warning: {warning}")
     said = [

@@ -42,14 +42,22 @@ def train(
     from freqlstm.cli.backtest import parameters_of
     from freqlstm.forecast import train as fit
     from freqlstm.plugins import find
-    from freqlstm.run import candles_of
+    from freqlstm.selection import candles_of
     from freqlstm.store import Project
 
     project, warnings = Project(root), list[str]()
     plugin = find("signal", name, root)
     parameters = parameters_of(changes)
     plugin.load()(**parameters)
-    market = candles_of(project, pairs, timeframe, exchange, timerange, accept_off_grid, warnings)
+    market = candles_of(
+        project,
+        warnings,
+        pairs=pairs,
+        timeframe=timeframe,
+        exchange=exchange,
+        timerange=timerange,
+        accept_off_grid=accept_off_grid,
+    )
     if not timerange:
         market = {
             symbol: candles.between(candles.time[-1] + candles.step - pd.Timedelta(days=90), None)

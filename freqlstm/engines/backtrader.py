@@ -1,14 +1,13 @@
 """The reference engine: Backtrader, fed with whole columns.
 
-Market orders decided at the close of bar t fill at the open of t+1. Fills, refusals, cash and equity are Backtrader's
-own, but for three things that its broker leaves to chance: slippage never pushes a limit order beyond its limit, an
-order never fills on a candle that was already there when it was placed, and an entry lapses where the next candle is
-missing.
+Market orders decided at the close of bar t fill at the open of t+1. Cash, equity, fills and refusals are Backtrader's
+own but for what :class:`freqlstm.engines.broker.Ledger` lists.
 """
 
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +18,10 @@ import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
+from freqlstm.engines.broker import Ledger
 from freqlstm.engines.fills import Fill, Refusal
-from freqlstm.errors import PluginError
-from freqlstm.strategy import Decisions, overrides_next
+from freqlstm.errors import FreqlstmError
+from freqlstm.strategy import Decisions, Strategy, failure, overrides_next
 
 _DAY = 86_400_000.0  # milliseconds
 
@@ -32,7 +32,11 @@ def backtrader_days(time: pd.DatetimeIndex) -> np.ndarray:
 
 
 class ColumnFeed(bt.feed.DataBase):  # type: ignore[misc]
-    """Candles and predictions handed to Backtrader as whole arrays instead of row by row."""
+    """Candles and predictions handed to Backtrader as whole arrays instead of row by row.
+
+    Where a strategy reads the lines itself, a look back beyond the first candle finds NaN. In Backtrader it would find
+    the newest candles, which is where Python's negative indices lead.
+    """
 
     def __init__(
         self, candles: Candles, columns: Mapping[str, np.ndarray], decisions: Decisions | None,
@@ -44,12 +48,16 @@ class ColumnFeed(bt.feed.DataBase):  # type: ignore[misc]
         self.market_rules = market_rules
         self.allow_short = allow_short
         self.step_days = candles.step / pd.Timedelta(days=1)
+        self.days = backtrader_days(candles.time)
         self._columns = {
             **{name: candles.frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume")},
-            "datetime": backtrader_days(candles.time),
+            "datetime": self.days,
             "openinterest": np.zeros(len(candles)),
             **columns,
         }
+        whole_days, rest = divmod(candles.step, pd.Timedelta(days=1))
+        self.p.timeframe = bt.TimeFrame.Minutes if rest else bt.TimeFrame.Days
+        self.p.compression = max(1, candles.step // pd.Timedelta(minutes=1)) if rest else whole_days
 
     @classmethod
     def with_lines(cls, names: tuple[str, ...]) -> type[ColumnFeed]:
@@ -58,83 +66,70 @@ class ColumnFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def preload(self) -> None:
         rows = len(self.candles)
+        before = np.full(0 if self.decisions is not None else rows, np.nan).tobytes()
         for name in self.lines.getlinealiases():
             line = getattr(self.lines, name)
             line.array = array.array("d")
             line.array.frombytes(np.ascontiguousarray(self._columns[name], dtype=np.float64).tobytes())
-            line.lencount = rows
-            line.idx = rows - 1
+            line.array.frombytes(before)  # index -1 is the last of these
+            line.extension = len(line.array) - rows
         self.home()
 
+    def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
+        self.lines.advance(size)  # without copying the candle into attributes for ticks that never come
 
-class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
-    """Backtrader's broker, with a memory: fills, refusals and the value at every bar."""
+    def row_of(self, day: float) -> int:
+        """The row of the candle that opened at ``day``."""
+        return int(np.searchsorted(self.days, day))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.fills: list[Fill] = []
-        self.refusals: list[Refusal] = []
-        self.equity = array.array("d")
-        self.idle_cash = array.array("d")
-        self._before_slippage = 0.0
 
-    def next(self) -> None:
-        super().next()
-        self.equity.append(self._value)
-        self.idle_cash.append(self.cash)
+class Simulator(bt.Cerebro):  # type: ignore[misc]
+    """Backtrader's loop, which passes over the bars on which nothing can happen.
 
-    def refuse(self, data: Any, size: float, reason: str, why: str) -> None:
-        """Note an order that is not even sent."""
-        self.refusals.append(Refusal(data.candles.symbol, len(data) - 1, size, reason, why))
+    For a strategy made of conditions these are known: without an order in the market and without a position, all bars
+    until the next entry; with a position, all until its next exit. What is noted is the same to the bit. A strategy
+    that can tell the difference, because it watches every bar or every order, gets Backtrader's own loop.
+    """
 
-    def notify(self, order: Any) -> None:
-        if order.status == order.Completed:
-            done, feed = order.executed, order.data
-            self.fills.append(
-                Fill(
-                    feed.candles.symbol, self._row(feed, order.created.dt), len(feed) - 1, done.size, done.price,
-                    done.comm, abs(done.price - self._before_slippage) * abs(done.size), order.info.get("reason", ""),
-                )
-            )  # fmt: skip
-        elif order.status in (order.Margin, order.Rejected):
-            worth = abs(order.created.size) * order.data.open[0]
-            self._refused(order, f"worth {worth:,.2f} before commission, with {self.cash:,.2f} in cash")
-        super().notify(order)
-
-    def _refused(self, order: Any, why: str) -> None:
-        feed = order.data
-        self.refusals.append(
-            Refusal(
-                feed.candles.symbol, self._row(feed, order.created.dt), order.created.size,
-                order.info.get("reason", ""), why,
-            )
-        )  # fmt: skip
-
-    @staticmethod
-    def _row(feed: ColumnFeed, day: float) -> int:
-        return int(np.searchsorted(feed._columns["datetime"], day))
-
-    def _try_exec(self, order: Any) -> None:
-        now, decided = order.data.datetime[0], order.created.dt
-        if now <= decided:  # another symbol's candle: this one has none yet
+    def _runonce(self, runstrats: list[Any]) -> None:
+        (strategy,) = runstrats
+        if watches(strategy) or self._timers or self._timerscheat or self.runwriters:
+            super()._runonce(runstrats)
             return
-        if order.info.get("next_candle_only") and now > decided + 1.5 * order.data.step_days:
-            self._refused(order, "the candle in which it would have filled is missing")
-            order.cancel()
-            self.notify(order)
-            return
-        self._before_slippage = order.created.price  # a limit order that fills at its limit does not slip
-        super()._try_exec(order)
+        broker, feeds, desks = self._broker, self.datas, strategy.desks
+        steps = np.asarray(broker.days)
+        seen = {feed: np.searchsorted(feed.days, steps, side="right") for feed in feeds}  # candles at each step
+        visits = {feed: np.searchsorted(steps, feed.days).tolist() for feed in feeds}  # step of each candle
+        closes = {feed: feed.candles.close.to_numpy()[seen[feed] - 1] for feed in feeds}
+        step = 0
+        while step < len(steps):
+            for feed in feeds:
+                feed.advance(int(seen[feed][step]) - len(feed))
+            broker.next()
+            broker.notifs.clear()  # nobody listens
+            strategy.next()
+            following = step + 1
+            if not broker.waiting:
+                rows = [(visits[desk.data], desk.next_row()) for desk in desks]
+                following = min((visit[row] for visit, row in rows if row < len(visit)), default=len(steps))
+            if following > step + 1:
+                span = {feed: closes[feed][step + 1 : following] for feed in feeds}
+                broker.pass_over(span, following - step - 1)
+            step = following
 
-    def _slip_up(self, pmax: float, price: float, doslip: bool = True, lim: bool = False) -> float:
-        self._before_slippage = price
-        slipped = price * (1 + self.p.slip_perc)
-        return min(slipped, pmax) if lim else slipped
 
-    def _slip_down(self, pmin: float, price: float, doslip: bool = True, lim: bool = False) -> float:
-        self._before_slippage = price
-        slipped = price * (1 - self.p.slip_perc)
-        return max(slipped, pmin) if lim else slipped
+_HOOKS = (
+    "prenext", "nextstart", "stop", "notify_order", "notify_trade", "notify_cashvalue", "notify_fund", "notify_store",
+    "notify_data", "notify_timer",
+)  # fmt: skip
+
+
+def watches(strategy: bt.Strategy) -> bool:
+    """Whether a running strategy does or sees anything between its conditions' orders."""
+    own = type(strategy)
+    watched = any(getattr(own, hook) is not getattr(Strategy, hook, None) for hook in ("next", *_HOOKS))
+    lines = any(len(iterators) for iterators in strategy._lineiterators.values())
+    return watched or lines or len(strategy.analyzers) > 0
 
 
 class ExposureSizer(bt.Sizer):  # type: ignore[misc]
@@ -144,7 +139,11 @@ class ExposureSizer(bt.Sizer):  # type: ignore[misc]
         held = self.broker.getposition(data).size
         if held and (held < 0) == isbuy:
             return abs(float(held))
-        return float(data.market_rules.floor(0.95 * cash / data.close[0]))
+        price = data.close[0]
+        size = 0.0 if math.isnan(price) else float(data.market_rules.floor(max(0.0, 0.95 * cash) / price))
+        if not size:  # Backtrader drops an order without a size
+            self.broker.refuse(data, 0.0 if isbuy else -0.0, "", data.market_rules.refusal(0.0, price))
+        return size
 
 
 @dataclass(frozen=True)
@@ -173,27 +172,31 @@ def simulate(
     ``decisions`` come from :func:`freqlstm.strategy.decide`; a strategy with its own ``next()`` gets none, but the
     predictions as further lines of its data.
     """
-    cerebro = bt.Cerebro(stdstats=False)
-    broker = Ledger()
+    times = next(iter(market.values())).time
+    for candles in list(market.values())[1:]:
+        times = times.union(candles.time)
+    broker = Ledger(array.array("d", backtrader_days(times).tobytes()))
     broker.set_cash(cash)
     broker.setcommission(commission=costs.commission)
     broker.set_slippage_perc(costs.slippage)
+    cerebro = Simulator(stdstats=False)
     cerebro.broker = broker
     cerebro.addsizer(ExposureSizer)
     own_loop = overrides_next(strategy)
     for symbol, candles in market.items():
-        columns = {name: values.to_numpy() for name, values in predictions[symbol].items()} if own_loop else {}
+        table = predictions[symbol]
+        columns = {str(name): table[name].to_numpy() for name in table} if own_loop else {}
         kind = ColumnFeed.with_lines(tuple(columns))
         cerebro.adddata(kind(candles, columns, decisions.get(symbol), rules[symbol], allow_short), name=symbol)
     cerebro.addstrategy(strategy, **parameters)
     try:
         cerebro.run()
-    except Exception as error:
-        if own_loop and not isinstance(error, PluginError):
-            raise PluginError(f"{strategy.__name__} stopped with {type(error).__name__}: {error}.") from error
+    except FreqlstmError:
         raise
-    times = next(iter(market.values())).time
-    for candles in list(market.values())[1:]:
-        times = times.union(candles.time)
-    equity = pd.DataFrame({"equity": np.array(broker.equity), "cash": np.array(broker.idle_cash)}, index=times)
-    return Simulation(broker.fills, broker.refusals, equity)
+    except Exception as error:
+        broken = failure(strategy, strategy.__name__, error)
+        if broken is None:
+            raise
+        raise broken from error
+    values = {"equity": np.array(broker.equity), "cash": np.array(broker.idle_cash)}
+    return Simulation(broker.fills, broker.refusals, pd.DataFrame(values, index=times[: len(broker.equity)]))

@@ -102,7 +102,9 @@ def _trade(legs: list[Fill], candles: Candles, explain: Explain, still_open: boo
         "exit_time": pd.NaT if still_open else candles.time[last.row],
         "size": size,
         "entry_price": entry_price,
-        "exit_price": np.nan if still_open else sum(abs(e.size) * e.price for e in exits) / sum(abs(e.size) for e in exits),
+        "exit_price": np.nan
+        if still_open
+        else sum(abs(e.size) * e.price for e in exits) / sum(abs(e.size) for e in exits),
         "entry_reason": entry_reason,
         "exit_reason": exit_reason,
         "votes": votes,

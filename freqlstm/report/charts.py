@@ -8,13 +8,26 @@ import numpy as np
 import pandas as pd
 
 from freqlstm.candles import Candles
+from freqlstm.report.canvas import (
+    FORECAST,
+    GAIN,
+    HOLD,
+    LOSS,
+    QUIET,
+    STRATEGY,
+    Figure,
+    axis,
+    blank,
+    milliseconds,
+    rounded,
+    thrice,
+)  # fmt: skip
 from freqlstm.report.figures import significant
 from freqlstm.results import Result
 from freqlstm.stats import drawdown
 
 MOST_CANDLES = 2500  # drawn; more cannot be told apart
 MOST_TRADES = 1500  # marked on the candles of one symbol
-STRATEGY, HOLD, GAIN, LOSS, FORECAST, QUIET = "#1f6fb2", "#d9a400", "#1a8f5a", "#c8373a", "#7a5cc4", "#8a94a3"
 
 NICE_STEPS = pd.to_timedelta(
     [
@@ -38,15 +51,13 @@ NICE_STEPS = pd.to_timedelta(
     ]
 )
 
-Figure = dict[str, Any]
-
 
 def equity_chart(result: Result) -> Figure:
     """Equity beside buy and hold, and below it how far each lies under its peak."""
     equity = result.equity
     bucket = np.arange(len(equity)) // max(1, -(-len(equity) // MOST_CANDLES))
     last = np.flatnonzero(np.diff(bucket, append=bucket[-1:] + 1))
-    time = _milliseconds(pd.DatetimeIndex(equity.index)[last] + next(iter(result.market.values())).step)
+    time = milliseconds(pd.DatetimeIndex(equity.index)[last] + next(iter(result.market.values())).step)
     traces: list[Figure] = []
     for name, column, colour in (("Strategy", "equity", STRATEGY), ("Buy and hold", "buy_and_hold", HOLD)):
         curve = equity[column]
@@ -54,21 +65,21 @@ def equity_chart(result: Result) -> Figure:
         line = {"color": colour, "width": 1.6}
         hover = {"x": time, "type": "scatter", "mode": "lines", "name": name, "legendgroup": name, "line": line}
         traces.append(
-            {**hover, "y": _rounded(curve.to_numpy()[last], 8), "hovertemplate": "%{y:,.2f}<extra>" + name + "</extra>"}
+            {**hover, "y": rounded(curve.to_numpy()[last], 8), "hovertemplate": "%{y:,.2f}<extra>" + name + "</extra>"}
         )
         traces.append(
             {
                 **hover,
-                "y": _rounded(-100 * below, 4),
+                "y": rounded(-100 * below, 4),
                 "yaxis": "y2",
                 "showlegend": False,
                 "fill": "tozeroy" if column == "equity" else "none",
                 "hovertemplate": "%{y:.2f}%<extra>" + name + " below its peak</extra>",
             }
         )
-    layout = _layout(460)
+    layout = blank(460)
     layout["yaxis"] |= {"domain": [0.36, 1], "title": {"text": "equity"}}
-    layout["yaxis2"] = {**_axis(), "domain": [0, 0.28], "title": {"text": "drawdown"}, "ticksuffix": "%"}
+    layout["yaxis2"] = {**axis(), "domain": [0, 0.28], "title": {"text": "drawdown"}, "ticksuffix": "%"}
     layout["xaxis"] |= {"anchor": "y2"}
     return {"data": traces, "layout": layout}
 
@@ -79,11 +90,11 @@ def trade_chart(result: Result, symbol: str) -> Figure:
     step = drawn_step(candles)
     start = candles.time.floor(step)
     table = candles.frame.groupby(start).agg({"open": "first", "high": "max", "low": "min", "close": "last"})
-    price = {column: _rounded(table[column].to_numpy(), 8) for column in table.columns}
+    price = {column: rounded(table[column].to_numpy(), 8) for column in table.columns}
     traces: list[Figure] = [
         {
             "type": "candlestick",
-            "x": _milliseconds(pd.DatetimeIndex(table.index)),
+            "x": milliseconds(pd.DatetimeIndex(table.index)),
             **price,
             "name": symbol,
             "showlegend": False,
@@ -93,14 +104,14 @@ def trade_chart(result: Result, symbol: str) -> Figure:
         },
         *_trade_marks(marked_trades(result.trades, symbol)),
     ]
-    layout = _layout(560)
+    layout = blank(560)
     layout["xaxis"]["rangeslider"] = {"visible": False}
     forecast = drawn_prediction(result, symbol)
     if forecast is None:
         return {"data": traces, "layout": layout}
     traces += _prediction_lines(forecast, pd.DatetimeIndex(forecast.index).floor(step))
     layout["yaxis"] |= {"domain": [0.32, 1]}
-    layout["yaxis2"] = {**_axis(), "domain": [0, 0.24], "title": {"text": str(forecast.name)}, "exponentformat": "none"}
+    layout["yaxis2"] = {**axis(), "domain": [0, 0.24], "title": {"text": str(forecast.name)}, "exponentformat": "none"}
     layout["xaxis"] |= {"anchor": "y2"}
     return {"data": traces, "layout": layout}
 
@@ -143,8 +154,8 @@ def _trade_marks(trades: pd.DataFrame) -> list[Figure]:
         ("exit with a loss", LOSS, closed[closed["net_pnl"] <= 0]),
     ):
         if len(own):
-            lines = {"x": _thrice(_milliseconds(own["entry_time"]), _milliseconds(own["exit_time"]))}
-            lines |= {"y": _thrice(_rounded(own["entry_price"], 8), _rounded(own["exit_price"], 8))}
+            lines = {"x": thrice(milliseconds(own["entry_time"]), milliseconds(own["exit_time"]))}
+            lines |= {"y": thrice(rounded(own["entry_price"], 8), rounded(own["exit_price"], 8))}
             line = {"color": colour, "width": 1, "dash": "dot"}
             marks.append({**lines, "type": "scatter", "mode": "lines", "line": line, "legendgroup": name} | _SILENT)
             marks.append(
@@ -165,8 +176,8 @@ def _markers(name: str, time: pd.Series[Any], price: pd.Series[float], shape: st
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": _milliseconds(time),
-        "y": _rounded(price, 8),
+        "x": milliseconds(time),
+        "y": rounded(price, 8),
         "marker": marker,
         "hovertemplate": "%{text}<extra></extra>",
     }
@@ -191,8 +202,8 @@ def _plain(reason: Any) -> str:
 def _prediction_lines(prediction: pd.Series[float], start: pd.DatetimeIndex) -> list[Figure]:
     """The mean prediction of each drawn candle within the band of its lowest and highest."""
     grouped = prediction.groupby(start)
-    time = _milliseconds(pd.DatetimeIndex(grouped.mean().index))
-    low, mean, high = (_rounded(values.to_numpy(), 4) for values in (grouped.min(), grouped.mean(), grouped.max()))
+    time = milliseconds(pd.DatetimeIndex(grouped.mean().index))
+    low, mean, high = (rounded(values.to_numpy(), 4) for values in (grouped.min(), grouped.mean(), grouped.max()))
     line = {"x": time, "type": "scatter", "mode": "lines", "yaxis": "y2", "showlegend": False}
     band = {"line": {"width": 0}, "hoverinfo": "skip"}
     return [
@@ -210,7 +221,7 @@ def _prediction_lines(prediction: pd.Series[float], start: pd.DatetimeIndex) -> 
 def cost_chart(costs: dict[str, Any]) -> Figure:
     """From what the trades earned before costs to what was left."""
     steps = [costs["gross_pnl"], -costs["commission"], -costs["slippage"], costs["net_pnl"]]
-    layout = _layout(440)
+    layout = blank(440)
     layout["xaxis"] |= {"type": "category", "showgrid": False}
     layout["margin"] |= {"t": 24}
     return {
@@ -247,7 +258,7 @@ def skill_chart(skill: dict[str, dict[str, dict[str, Any]]]) -> Figure | None:
                 persistence.append(figures["persistence_rmse"] / figures["zero_rmse"])
     if not names:
         return None
-    layout = _layout(skill_height(len(names)))
+    layout = blank(skill_height(len(names)))
     layout["xaxis"] |= {
         "type": "linear",
         "rangemode": "tozero",
@@ -282,42 +293,3 @@ def skill_chart(skill: dict[str, dict[str, dict[str, Any]]]) -> Figure | None:
 def skill_height(forecasts: int) -> int:
     """Pixels of the skill chart."""
     return 110 + 62 * forecasts
-
-
-def _axis() -> Figure:
-    return {
-        "gridcolor": "#e8ebef",
-        "zerolinecolor": "#c3c9d2",
-        "automargin": True,
-        "fixedrange": False,
-        "title": {"standoff": 6},
-    }
-
-
-def _layout(height: int) -> Figure:
-    return {
-        "height": height,
-        "margin": {"l": 52, "r": 12, "t": 40, "b": 36},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "#fff",
-        "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 12, "color": "#2b3440"},
-        "hovermode": "closest",
-        "dragmode": "zoom",
-        "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
-        "xaxis": {**_axis(), "type": "date"},
-        "yaxis": _axis(),
-    }
-
-
-def _milliseconds(time: pd.DatetimeIndex | pd.Series[Any]) -> list[int]:
-    return [int(value) for value in pd.DatetimeIndex(time).as_unit("ms").asi8]
-
-
-def _rounded(values: Any, digits: int) -> list[float | None]:
-    """To so many significant digits, so that the page holds no more text than the eye can use."""
-    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
-
-
-def _thrice(first: list[Any], second: list[Any]) -> list[Any]:
-    """first, second and a break, over and over: many line pieces in one trace."""
-    return [value for pair in zip(first, second, strict=True) for value in (*pair, None)]

@@ -171,7 +171,6 @@ def _quiet() -> Iterator[None]:
     try:
         with (
             warnings.catch_warnings(),
-            pd.option_context("mode.chained_assignment", None),
             matplotlib.rc_context({"font.family": "DejaVu Sans", "svg.hashsalt": "freqlstm"}),
         ):
             warnings.simplefilter("ignore")

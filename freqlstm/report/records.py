@@ -56,8 +56,8 @@ def _trade_table(trades: pd.DataFrame) -> str:
     heads = ["Entry", "Exit", "Trade", "Prediction", "Bars", "Net", "Return", "Why"]
     rows = [
         [
-            _stack(moment(trade["entry_time"]), significant(trade["entry_price"], 7)),
-            _stack(moment(trade["exit_time"]), significant(trade["exit_price"], 7)),
+            _stack(_once(moment(trade["entry_time"])), significant(trade["entry_price"], 7)),
+            _stack(_once(moment(trade["exit_time"])), significant(trade["exit_price"], 7)),
             _stack(f"{text(trade['side'])} {text(trade['symbol'])}", significant(trade["size"])),
             significant(trade["prediction"], 3),
             count(trade["bars_held"]),
@@ -68,6 +68,11 @@ def _trade_table(trades: pd.DataFrame) -> str:
         for trade in trades.to_dict("records")
     ]
     return table(heads, rows, words=[7])
+
+
+def _once(written: str) -> str:
+    """A text that is never broken into lines."""
+    return f'<span class="once">{written}</span>'
 
 
 def _stack(above: str, below: str) -> str:
@@ -81,7 +86,7 @@ def _reason(reason: Any, votes: Any) -> str:
 def _refused_table(trades: pd.DataFrame) -> str:
     rows = [
         [
-            moment(trade["decided_at"]),
+            _once(moment(trade["decided_at"])),
             text(trade["symbol"]),
             text(trade["side"]),
             significant(trade["size"]),

@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 import freqlstm
 from freqlstm.report import charts, daily, records, sections
+from freqlstm.report.canvas import Figure
 from freqlstm.report.figures import text
 from freqlstm.report.markup import folded, section, table
 from freqlstm.results import Result
@@ -107,7 +108,7 @@ def quantstats_section(result: Result) -> str:
     )
 
 
-def _figures(result: Result) -> dict[str, charts.Figure]:
+def _figures(result: Result) -> dict[str, Figure]:
     """Every chart that page.js may draw, by name."""
     figures = {"equity": charts.equity_chart(result)}
     for number, symbol in enumerate(result.market):

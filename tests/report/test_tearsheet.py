@@ -27,7 +27,9 @@ COMMISSION, SLIPPAGE = 0.001, 0.0001
 def wild_candles(symbol: str, rows: int, seed: int, exchange: str = "demo") -> Candles:
     """Minutes whose volatility comes in clusters."""
     random = np.random.default_rng(seed)
-    volatility = 6e-4 * np.exp(np.convolve(random.normal(0, 0.04, rows + 500), np.ones(500) / np.sqrt(25), "valid")[:rows])
+    volatility = 6e-4 * np.exp(
+        np.convolve(random.normal(0, 0.04, rows + 500), np.ones(500) / np.sqrt(25), "valid")[:rows]
+    )
     close = 30_000 / seed * np.exp(np.cumsum(random.normal(1e-7, volatility)))
     open_ = np.concatenate([close[:1], close[:-1]])
     wick = np.abs(random.normal(0, volatility / 2, (2, rows)))
@@ -59,13 +61,18 @@ def make_result(
         said = pd.Series(0.05 * ahead + random.normal(0, 5e-5, rows), index=candles.time)
         said.iloc[: rows // 10] = np.nan
         predictions[symbol] = pd.DataFrame({"prediction": said})
-        starts = np.sort(random.choice(np.arange(10, max(11, rows - 200), 160), size=min(each, max(rows // 200, 0)), replace=False))
+        starts = np.sort(
+            random.choice(np.arange(10, max(11, rows - 200), 160), size=min(each, max(rows // 200, 0)), replace=False)
+        )
         for number, start in enumerate(starts):
             held = int(random.integers(5, 120))
             way = 1 if number % 3 else -1
             entry, exit_ = open_[start] * (1 + way * SLIPPAGE), open_[start + held] * (1 - way * SLIPPAGE)
             size = 0.3 * CASH / entry
-            commission, slippage = COMMISSION * size * (entry + exit_), SLIPPAGE * size * (open_[start] + open_[start + held])
+            commission, slippage = (
+                COMMISSION * size * (entry + exit_),
+                SLIPPAGE * size * (open_[start] + open_[start + held]),
+            )
             gross = way * size * (open_[start + held] - open_[start])
             net = gross - commission - slippage
             equity[start : start + held] += np.linspace(0, net, held)
@@ -124,8 +131,12 @@ def make_result(
     ]  # fmt: skip
     manifest = {
         "synthetic": exchange == "demo",
-        "plugins": [{"kind": "strategy", "name": "lstm_rsi", "origin": "shipped", "file": "lstm_rsi.py", "sha256": "ab" * 32}],
-        "quality": {symbol: quality.report(candles.frame, symbol, "1m").as_dict() for symbol, candles in market.items()},
+        "plugins": [
+            {"kind": "strategy", "name": "lstm_rsi", "origin": "shipped", "file": "lstm_rsi.py", "sha256": "ab" * 32}
+        ],
+        "quality": {
+            symbol: quality.report(candles.frame, symbol, "1m").as_dict() for symbol, candles in market.items()
+        },
         "signals": {"prediction": {"fingerprint": "cd" * 32, "folds": folds}},
         "seed": 1,
         "versions": {"python": "3.11"},
@@ -136,3 +147,326 @@ def make_result(
         "parameters": {"threshold": 0.0008}, "costs": {"commission": COMMISSION, "slippage": SLIPPAGE},
     }  # fmt: skip
     return Result("20240101-120000-lstm_rsi-ab12cd", config, manifest, market, predictions, trades, curve, figures_)
+
+
+# the page as text ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def portfolio() -> Result:
+    return make_result(("BTC/USDT", "ETH/USDT", "SOL/USDT", "ADA/USDT"), rows=43 * 1440, exchange="binance")
+
+
+CASES: dict[str, Any] = {
+    "twenty days": lambda: make_result(),
+    "no trades": lambda: make_result(each=0),
+    "one day": lambda: make_result(rows=1440, each=3),
+    "ten minutes": lambda: make_result(rows=10, each=0),
+    "no signal": lambda: without_signal(make_result()),
+    "nothing moved": lambda: frozen(make_result(rows=40 * 1440, each=0)),
+}
+
+
+def without_signal(result: Result) -> Result:
+    """The same run by a strategy that asks no signal."""
+    bare = {symbol: pd.DataFrame(index=candles.time) for symbol, candles in result.market.items()}
+    stats_ = {**result.stats, "skill": {symbol: {} for symbol in result.market}}
+    stats_["beats"] = {**stats_["beats"], "rules_without_signal": None}
+    manifest = {**result.manifest, "signals": {}}
+    return Result(result.run_id, result.config, manifest, result.market, bare, result.trades, result.equity, stats_)
+
+
+def frozen(result: Result) -> Result:
+    """A run in which neither the strategy nor the market ever moved."""
+    equity = result.equity.assign(equity=CASH, cash=CASH, buy_and_hold=CASH)
+    flat = stats.performance(equity["equity"], CASH)
+    stats_ = {**result.stats, "performance": flat, "beats": {**result.stats["beats"], "buy_and_hold": flat}}
+    return Result(
+        result.run_id, result.config, result.manifest, result.market, result.predictions, result.trades, equity, stats_
+    )
+
+
+def test_a_page_names_no_address_outside_itself(portfolio: Result) -> None:
+    page = tearsheet(portfolio)
+    library = re.search(r'<script type="text/plain" id="plotly">([A-Za-z0-9+/=]+)</script>', page)
+    assert library is not None
+    visible = page.replace(library.group(1), "")
+    assert re.findall(r"""(?:src|href|action)\s*=\s*["'](?!#|data:)[^"']*""", visible) == []
+    assert re.findall(r"url\(|@import|https?://|//[a-z]+\.[a-z]+/", visible) == []
+
+
+def test_the_same_result_gives_the_same_page() -> None:
+    result = make_result()
+    assert tearsheet(result) == tearsheet(result)
+
+
+def test_a_page_of_ninety_days_of_minutes_is_small_and_quick() -> None:
+    result = make_result(rows=90 * 1440, each=300)
+    tearsheet(result)  # the first one loads the libraries
+    begin = time.process_time()
+    page = tearsheet(result)
+    assert time.process_time() - begin < 6
+    assert len(page.encode()) < 5_000_000
+
+
+def test_only_synthetic_candles_are_called_synthetic(portfolio: Result) -> None:
+    banner = '<div class="synthetic" role="alert"><b>SYNTHETIC CANDLES.</b>'
+    assert banner in tearsheet(make_result(each=0))
+    assert banner not in tearsheet(portfolio)
+
+
+def test_every_page_says_that_it_is_no_advice() -> None:
+    assert "This is not financial advice." in tearsheet(make_result(each=0))
+
+
+def test_what_a_user_wrote_cannot_become_markup() -> None:
+    result = make_result()
+    evil = "</script><script>window.evil = 1</script><b>"
+    trades = result.trades.assign(entry_reason=evil, exit_reason=evil, refused_because=evil)
+    config = {**result.config, "strategy": evil}
+    page = tearsheet(
+        Result(
+            evil,
+            config,
+            {**result.manifest, "warnings": [evil]},
+            result.market,
+            result.predictions,
+            trades,
+            result.equity,
+            result.stats,
+        )
+    )
+    assert "<script>window.evil" not in page
+    assert page.count("</script>") == 3
+
+
+def test_quantstats_agrees_with_our_own_figures_of_daily_returns(portfolio: Result) -> None:
+    from freqlstm.report import daily
+
+    returns = stats.daily_returns(portfolio.equity["equity"], CASH)
+    hold = stats.daily_returns(portfolio.equity["buy_and_hold"], CASH)
+    table = {name: cells for name, *cells in daily.metrics_table(returns, hold)}
+    for column, curve in enumerate(("buy_and_hold", "equity")):
+        made = stats.performance(portfolio.equity[curve], CASH)
+        for name, key, scale in (
+            ("Cumulative Return", "total_return", 100), ("CAGR", "annual_return", 100), ("Sharpe", "sharpe", 1),
+            ("Volatility (ann.)", "annual_volatility", 100), ("Sortino", "sortino", 1),
+        ):  # fmt: skip
+            assert number(table[name][column]) == pytest.approx(made[key] * scale, abs=0.0051), (curve, name)
+
+
+def test_figures_of_quantstats_that_would_mislead_are_left_out() -> None:
+    page = tearsheet(make_result(rows=43 * 1440))
+    for name in ("Risk-Adjusted Return", "Risk of Ruin", "Time in Market", "10Y (ann.)", "YTD", "Kelly Criterion"):
+        assert f"<td>{name}</td>" not in page
+    assert "<td>Sharpe</td>" in page
+    assert "365 periods a year" in page
+
+
+def test_the_drawdowns_of_quantstats_begin_at_the_cash() -> None:
+    from freqlstm.report import daily
+
+    returns = pd.Series([-0.10, 0.05, 0.10], index=pd.date_range("2024-01-01", periods=3, tz="UTC"))
+    assert daily.worst_drawdowns(returns) == [("2024-01-01", "2024-01-02", "10.00%", "2")]
+
+
+def test_making_a_page_leaves_matplotlib_as_it_was() -> None:
+    import matplotlib.pyplot as plt
+
+    before = dict(plt.rcParams)
+    tearsheet(make_result())
+    assert dict(plt.rcParams) == before
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("days", "step"), [(1, "1min"), (2, "3min"), (90, "1h"), (365, "4h"), (3 * 365, "12h"), (20 * 365, "7D")]
+)
+def test_no_more_candles_are_drawn_than_can_be_told_apart(days: int, step: str) -> None:
+    from freqlstm.report.charts import MOST_CANDLES, drawn_step
+
+    index = pd.DatetimeIndex(["2010-01-01", pd.Timestamp("2010-01-01") + pd.Timedelta(days=days, minutes=-1)], tz="UTC")
+    candles = Candles(
+        pd.DataFrame({"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}, index=index), "A/B", "1m"
+    )
+    assert drawn_step(candles) == pd.Timedelta(step)
+    assert pd.Timedelta(days=days) / drawn_step(candles) <= MOST_CANDLES
+
+
+def test_drawn_candles_keep_the_extremes_and_trades_their_true_places() -> None:
+    from freqlstm.report.charts import trade_chart
+
+    result = make_result()
+    data = trade_chart(result, "BTC/USDT")["data"]
+    drawn = next(trace for trace in data if trace["type"] == "candlestick")
+    candles = result.market["BTC/USDT"]
+    assert max(drawn["high"]) == pytest.approx(candles.high.max(), rel=1e-7)
+    assert min(drawn["low"]) == pytest.approx(candles.low.min(), rel=1e-7)
+    assert len(drawn["x"]) <= 2500
+    entries = next(trace for trace in data if trace.get("name") == "long entry")
+    own = result.trades[(result.trades["side"] == "long") & result.trades["entry_time"].notna()]
+    assert [pd.Timestamp(x, unit="ms", tz="UTC") for x in entries["x"]] == own["entry_time"].tolist()
+    assert entries["y"] == pytest.approx(own["entry_price"].to_numpy(), rel=1e-7)
+
+
+def test_a_page_is_written_whole(tmp_path: Path) -> None:
+    result = make_result(each=0)
+    write_tearsheet(result, tmp_path / "tearsheet.html")
+    assert (tmp_path / "tearsheet.html").read_text(encoding="utf-8") == tearsheet(result)
+    assert [path.name for path in tmp_path.iterdir()] == ["tearsheet.html"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (figures.percent(0.01254), "+1.25%"), (figures.percent(-1.5), "−150.00%"), (figures.percent(None), "–"),
+        (figures.share(0.5), "50.0%"), (figures.ratio(-1234.567), "−1,234.57"), (figures.ratio(float("nan")), "–"),
+        (figures.count(1204), "1,204"), (figures.probability(0.0004), "< 0.001"), (figures.probability(0.034), "0.034"),
+        (figures.significant(0.000123456789, 3), "0.000123"), (figures.significant(22322.714, 7), "22,322.71"),
+        (figures.significant(1500.0), "1,500"), (figures.significant(0.0), "0"), (figures.significant(-2.5e-9, 3), "−2.5e−09"),
+        (figures.significant(999999.7, 6), "1,000,000"), (figures.moment("2024-01-01T10:30:00+00:00"), "2024-01-01 10:30"),
+        (figures.moment(pd.NaT), "–"), (figures.text("<b>"), "&lt;b&gt;"), (figures.text(None), "–"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_for_people(written: str, shown: str) -> None:
+    assert written == shown
+
+
+# the page in a browser ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless browser; skips where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        found = next(filter(None, map(shutil.which, names)), None) or playwright.chromium.executable_path
+        if not Path(found).exists():
+            pytest.skip("no Chromium is installed")
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+OVERLAPS = """() => {
+  const groups = [[...document.querySelectorAll("header, section, footer, .synthetic")]];
+  for (const box of document.querySelectorAll("section, .tiles, .pictures, .two, .claims")) groups.push([...box.children]);
+  const found = [];
+  for (const group of groups) {
+    const boxes = group.map((element) => [element, element.getBoundingClientRect()]).filter(([, box]) => box.width * box.height > 0);
+    for (const [i, [a, one]] of boxes.entries()) {
+      for (const [b, two] of boxes.slice(i + 1)) {
+        const wide = Math.min(one.right, two.right) - Math.max(one.left, two.left);
+        const high = Math.min(one.bottom, two.bottom) - Math.max(one.top, two.top);
+        if (wide > 1 && high > 1) found.push(`${a.tagName}.${a.className}#${a.id} on ${b.tagName}.${b.className}#${b.id}`);
+      }
+    }
+  }
+  return found;
+}"""
+
+EMPTY = """() => [
+  ...[...document.querySelectorAll(".chart")].filter((chart) => {
+    const drawn = [...chart.querySelectorAll("svg.main-svg path, svg.main-svg .point")];
+    return !drawn.some((mark) => { const box = mark.getBoundingClientRect(); return box.width + box.height > 2; });
+  }).map((chart) => chart.id),
+  ...[...document.querySelectorAll("img")].filter((image) => !image.complete || image.naturalWidth < 50).map((image) => image.alt),
+]"""
+
+TOO_WIDE = """() => [...document.querySelectorAll("main *, header *, footer *")].filter((element) => {
+  if (element.closest(".scroll, .chart, pre")) return false;
+  const box = element.getBoundingClientRect();
+  return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
+}).map((element) => element.outerHTML.slice(0, 80))"""
+
+
+def opened(browser: Any, folder: Path, result: Result, width: int) -> Any:
+    """The page of ``result`` with the network off, drawn; asserts that it asked for nothing and complained of nothing."""
+    path = folder / "tearsheet.html"
+    write_tearsheet(result, path)
+    page = browser.new_context(offline=True, viewport={"width": width, "height": 900}).new_page()
+    complaints: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_function("document.documentElement.dataset.drawn === 'yes'", timeout=60_000)
+    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    return page
+
+
+def number(shown: str) -> float:
+    """What a number on the page says."""
+    return float(shown.replace("−", "-").replace(",", "").removesuffix("%"))
+
+
+def check_page(page: Any) -> None:
+    assert page.evaluate(EMPTY) == []
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate(TOO_WIDE) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.fixture(scope="module", params=[1280, 390], ids=["wide", "narrow"])
+def portfolio_page(
+    chromium: Any, portfolio: Result, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Any]:
+    """The portfolio's page on a desk and on a telephone."""
+    page = opened(chromium, tmp_path_factory.mktemp("page"), portfolio, request.param)
+    yield page
+    page.context.close()
+
+
+def test_the_page_of_a_portfolio_draws_everything_and_nothing_overlaps(portfolio_page: Any) -> None:
+    page = portfolio_page
+    assert page.locator(".chart").count() == 4
+    assert page.locator("img").count() == 8
+    check_page(page)
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    check_page(page)
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_an_unusual_run_has_a_page_too(chromium: Any, tmp_path: Path, case: str) -> None:
+    page = opened(chromium, tmp_path, CASES[case](), 1280)
+    check_page(page)
+    for nonsense in ("NaN", "undefined", "None", "nan", "inf%"):
+        assert nonsense not in page.inner_text("main"), nonsense
+    page.context.close()
+
+
+def test_every_symbol_of_a_portfolio_can_be_chosen(portfolio_page: Any, portfolio: Result) -> None:
+    page = portfolio_page
+    for number_, symbol in enumerate(portfolio.market):
+        page.get_by_role("button", name=symbol).click()
+        close = page.evaluate("document.getElementById('chart-candles-0').data[0].close.at(-1)")
+        assert close == pytest.approx(portfolio.market[symbol].close.iloc[-1], rel=1e-6)
+        pressed = page.evaluate("[...document.querySelectorAll('.choice button')].map((b) => b.ariaPressed === 'true')")
+        assert pressed == [other == number_ for other in range(4)]
+    check_page(page)
+
+
+def test_every_number_on_the_page_is_that_of_stats_json(portfolio_page: Any, tmp_path: Path, portfolio: Result) -> None:
+    portfolio.save(tmp_path / "run")
+    saved = json.loads((tmp_path / "run" / "stats.json").read_text(encoding="utf-8"))
+    shown = portfolio_page.evaluate(
+        "[...document.querySelectorAll('[data-stat]')].map((e) => [e.dataset.stat, e.textContent])"
+    )
+    assert {path.split(".")[0] for path, _ in shown} == {"performance", "beats", "luck", "trades", "costs", "skill"}
+    assert len(shown) > 80
+    for path, text in shown:
+        value: Any = saved
+        for key in path.split("."):
+            value = value[key]
+        if value is None:
+            assert text == "–", path
+        elif text.startswith("<"):
+            assert value < number(text[1:]), path
+        else:
+            digits = len(text.removesuffix("%").partition(".")[2])
+            scale = 100 if text.endswith("%") else 1
+            assert number(text) == pytest.approx(value * scale, abs=0.5000001 * 10**-digits, rel=1e-9), path

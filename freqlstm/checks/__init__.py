@@ -1,0 +1,136 @@
+"""The promises that every plugin must keep, proven by running it: on other futures its past must stay as it is.
+
+Each ``check_*`` of :mod:`freqlstm.checks.signals` and :mod:`freqlstm.checks.strategies` has its claim as its docstring
+and raises a ``LookAheadError`` or ``PluginError``. In your own tests:
+
+    @pytest.mark.parametrize("check", SIGNAL_CHECKS)
+    def test_my_signal(check):
+        check(case_of(find("signal", "my_signal", Path("."))))
+
+What cannot be found this way: a plugin that reads candles from elsewhere than what it is given, or that behaves only
+while it is being checked.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from freqlstm.bars import Bars
+from freqlstm.checks.case import Case, SignalCase
+from freqlstm.checks.ground import Ground, Market
+from freqlstm.checks.hints import hints
+from freqlstm.checks.signals import SIGNAL_CHECKS
+from freqlstm.checks.strategies import STRATEGY_CHECKS, StrategyCase
+from freqlstm.demo import demo_market
+from freqlstm.errors import FreqlstmError, LookAheadError, PluginError
+from freqlstm.plugins import Plugin, find, shown
+from freqlstm.progress import Progress, silent
+from freqlstm.strategy import Strategy, history_needed, overrides_next
+
+__all__ = ["SIGNAL_CHECKS", "STRATEGY_CHECKS", "Outcome", "SignalCase", "StrategyCase", "case_of", "cases_of", "run_checks"]
+
+SYMBOLS = ("BTC/USDT", "ETH/USDT")
+NEW_CANDLES = 2_000  # bars on which a strategy is first asked how much history it needs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One check of one plugin."""
+
+    plugin: Plugin
+    check: str
+    claim: str  # what was to be shown
+    reason: str  # why it failed; empty: it passed
+    seconds: float
+    hints: list[str] = field(default_factory=list)  # lines to look at, if it failed
+    looks_ahead: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return not self.reason
+
+
+def case_of(plugin: Plugin, root: Path = Path(), market: Market | None = None) -> Case:
+    """One plugin ready to be checked; on the demo market unless candles are given. ``root`` is the project's folder."""
+    return cases_of([plugin], root, market)[-1]
+
+
+def cases_of(plugins: Sequence[Plugin], root: Path = Path(), market: Market | None = None) -> list[Case]:
+    """All of them on one ground, each once, with the signals that strategies name before the strategies."""
+    market = _demo() if market is None else market
+    named = {plugin: _signals(plugin, root) for plugin in plugins if plugin.kind == "strategy"}
+    signals = {plugin.path: plugin for plugin in plugins if plugin.kind == "signal"}
+    for used in named.values():
+        signals.update({plugin.path: plugin for plugin in used.values()})
+    warmups = [_signal_class(plugin)().warmup for plugin in signals.values()]
+    ground = Ground.of(market, max([0, *warmups, *(_history(plugin, market) for plugin in named)]))
+    cases = {path: SignalCase(plugin, ground) for path, plugin in signals.items()}
+    strategies = [
+        StrategyCase(plugin, ground, {alias: cases[signal.path] for alias, signal in used.items()})
+        for plugin, used in named.items()
+    ]
+    return [*cases.values(), *strategies]
+
+
+def run_checks(cases: Sequence[Case], progress: Progress = silent) -> Iterator[Outcome]:
+    """Every check of every plugin, one after the other; what a plugin's own code raises is a failure of the check."""
+    todo = [(case, check) for case in cases for check in checks_of(case)]
+    for number, (case, check) in enumerate(todo):
+        progress(number, len(todo), f"{case.plugin.name}: {check.__name__}")
+        began, reason, looks_ahead = time.perf_counter(), "", False
+        try:
+            check(case)
+        except FreqlstmError as error:
+            reason, looks_ahead = str(error), isinstance(error, LookAheadError)
+        except Exception as error:
+            lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(case.plugin.path)]
+            if not lines:
+                raise
+            reason = f"{case.file}, line {lines[-1]}: {type(error).__name__}: {error}. Correct it."
+        claim = (check.__doc__ or "").strip().partition("\n")[0]
+        seconds = time.perf_counter() - began
+        yield Outcome(
+            case.plugin, check.__name__, claim, reason, seconds, hints(case.plugin.path) if looks_ahead else [], looks_ahead
+        )
+
+
+def checks_of(case: Case) -> tuple[Callable[[Any], None], ...]:
+    """The checks for a plugin of that kind."""
+    return SIGNAL_CHECKS if isinstance(case, SignalCase) else STRATEGY_CHECKS
+
+
+@cache
+def _demo() -> Market:
+    return demo_market("1m", SYMBOLS)
+
+
+def _signals(plugin: Plugin, root: Path) -> Mapping[str, Plugin]:
+    """The signals that a strategy names."""
+    named = getattr(plugin.load(), "signals", {})
+    return {alias: find("signal", name, root) for alias, name in named.items()}
+
+
+def _signal_class(plugin: Plugin) -> Any:
+    loaded = plugin.load()
+    if not hasattr(loaded, "predict"):
+        raise PluginError(f"{shown(plugin.path)} does not hold a signal. Its class must subclass freqlstm.Signal.")
+    return loaded
+
+
+def _history(plugin: Plugin, market: Market) -> int:
+    """Bars that a strategy's conditions look back on."""
+    strategy = plugin.load()
+    if not issubclass(strategy, Strategy) or overrides_next(strategy):
+        return 0
+    first = next(iter(market.values()))
+    few = first.rows(0, NEW_CANDLES)
+    forecasts = few.frame[["close"]] * 0.0
+    columns = {f"{alias}{end}": forecasts["close"] for alias in strategy.signals for end in ("", "_low", "_high")}
+    bars = Bars(few, forecasts.assign(**columns).drop(columns="close"))
+    return history_needed(strategy, dict(strategy.params._getitems()), bars)

@@ -1,0 +1,228 @@
+"""Columns of values, one a bar, and the conditions that comparing them makes.
+
+A condition remembers the comparisons that it was made of, so that the trade list can say which of them were true when
+a trade was decided; and it remembers where it is unknown because a value was missing (NaN), which is neither true nor
+false, so that ``~`` never makes a trade out of nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from freqlstm.errors import PluginError
+
+COMPARISONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+ARITHMETIC = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
+}  # fmt: skip
+
+
+class Absent:
+    """A column of a signal that is switched off: every condition that it enters goes on without it.
+
+    This is how the same rules are run without the network, to see what the network adds.
+    """
+
+    def _absent(self, *args: Any, **kwargs: Any) -> Absent:
+        return self
+
+    def _other(self, other: Any) -> Any:
+        return other
+
+    def __getattr__(self, name: str) -> Absent:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        present = [value for value in inputs if not isinstance(value, Absent)]
+        joins = function in (np.bitwise_and, np.bitwise_or, np.logical_and, np.logical_or)
+        return present[0] if joins and present else self
+
+    __and__ = __rand__ = __or__ = __ror__ = _other
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _absent  # type: ignore[assignment]
+    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __pow__ = _absent
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rpow__ = _absent
+    __neg__ = __pos__ = __abs__ = __invert__ = __call__ = __getitem__ = _absent
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Column(pd.Series):
+    """One value a bar: a pandas Series whose comparisons yield conditions with a memory.
+
+    ``terms`` maps the text of each comparison inside a condition to its truth, shape (bars,); ``votes`` holds the
+    points of a :func:`vote`, shape (bars,), if there was one; ``unknown`` says where the condition is neither true nor
+    false, shape (bars,), or is None where it is known throughout. What pandas makes of a column has none of the three.
+    """
+
+    terms: dict[str, np.ndarray] | None = None
+    votes: np.ndarray | None = None
+    unknown: np.ndarray | None = None
+
+    @property
+    def _constructor(self) -> type[Column]:
+        return Column
+
+    @classmethod
+    def of(cls, series: pd.Series[Any], name: str) -> Column:
+        """A column of that name with the values of ``series``, which it shares and cannot change."""
+        return cls(series.to_numpy(), index=series.index, name=name, copy=False)
+
+    def shift(self, periods: Any = 1, *args: Any, **kwargs: Any) -> Any:
+        """The values of ``periods`` bars before; named so that the trade list tells them apart."""
+        return super().shift(periods, *args, **kwargs).rename(f"{_operand(self)}.shift({periods})")
+
+    def __and__(self, other: Any) -> Any:
+        return self if isinstance(other, Absent) else _join("&", self, other, super().__and__(other))
+
+    def __or__(self, other: Any) -> Any:
+        return self if isinstance(other, Absent) else _join("|", self, other, super().__or__(other))
+
+    def __rand__(self, other: Any) -> Any:
+        return self.__and__(other)
+
+    def __ror__(self, other: Any) -> Any:
+        return self.__or__(other)
+
+    def __invert__(self) -> Any:  # type: ignore[misc]  # final only in the stubs of pandas
+        result: Any = super().__invert__().rename(f"not ({_text(self)})")
+        if self.unknown is not None:
+            result = result.where(~self.unknown, False)
+        result.terms = {f"not ({text})": ~truth for text, truth in _terms(self).items()}
+        result.votes, result.unknown = self.votes, self.unknown
+        return result
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, pd.Series):
+        return str(value.name) if value.name is not None else "expression"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        return "expression"
+    return f"{value:.10g}"
+
+
+def _operand(value: Any) -> str:
+    text = _text(value)
+    return f"({text})" if " " in text and isinstance(value, pd.Series) else text
+
+
+def _unknown(value: Any) -> np.ndarray | None:
+    """Where ``value`` is missing; None if it is nowhere."""
+    if isinstance(value, Column) and value.unknown is not None:
+        return value.unknown
+    missing = np.asarray(pd.isna(value))
+    return missing if missing.any() else None
+
+
+def _either(mine: np.ndarray | None, theirs: np.ndarray | None) -> np.ndarray | None:
+    if mine is None or theirs is None:
+        return theirs if mine is None else mine
+    return np.asarray(mine | theirs)
+
+
+def _terms(condition: Any) -> dict[str, np.ndarray]:
+    if isinstance(condition, Column) and condition.terms is not None:
+        return condition.terms
+    return {_text(condition): condition.to_numpy()} if isinstance(condition, pd.Series) else {}
+
+
+def _join(symbol: str, left: Column, right: Any, result: Any) -> Any:
+    """What ``left & right`` or ``left | right`` remembers: the terms of both, and what is unknown as Kleene (1938) has it."""
+    if not isinstance(result, Column):
+        return result
+    result = result.rename(f"{_operand(left)} {symbol} {_operand(right)}")
+    result.terms = {**_terms(left), **_terms(right)}
+    result.votes = left.votes if left.votes is not None else getattr(right, "votes", None)
+    mine, theirs = _unknown(left), _unknown(right)
+    either = _either(mine, theirs)
+    if either is not None:
+        decided = result.to_numpy()
+        if symbol == "&":  # one side known to be false decides it
+            for side, unknown in ((left, mine), (right, theirs)):
+                false = ~np.asarray(side, dtype=bool)
+                decided = decided | (false if unknown is None else false & ~unknown)
+        result.unknown = either & ~decided
+    return result
+
+
+def _comparison(name: str, symbol: str) -> Callable[[Column, Any], Any]:
+    def method(self: Column, other: Any) -> Any:
+        if isinstance(other, Absent):
+            return other
+        result = getattr(super(Column, self), f"__{name}__")(other)
+        if not isinstance(result, Column):
+            return result
+        text = f"{_operand(self)} {symbol} {_operand(other)}"
+        unknown = _either(_unknown(self), _unknown(other))
+        if unknown is not None and name == "ne":  # NaN != 1 is true in pandas
+            result = result.where(~unknown, False)
+        result = result.rename(text)
+        result.terms = self.terms if self.votes is not None else {text: result.to_numpy()}
+        result.votes, result.unknown = self.votes, unknown
+        return result
+
+    return method
+
+
+def _arithmetic(name: str, symbol: str, mirrored: bool) -> Callable[[Column, Any], Any]:
+    def method(self: Column, other: Any) -> Any:
+        if isinstance(other, Absent):
+            return other
+        result = getattr(super(Column, self), name)(other)
+        left, right = (other, self) if mirrored else (self, other)
+        return result.rename(f"{_operand(left)} {symbol} {_operand(right)}") if isinstance(result, Column) else result
+
+    return method
+
+
+for _name, _symbol in COMPARISONS.items():
+    setattr(Column, f"__{_name}__", _comparison(_name, _symbol))
+for _name, _symbol in ARITHMETIC.items():
+    setattr(Column, f"__{_name}__", _arithmetic(f"__{_name}__", _symbol, mirrored=False))
+    setattr(Column, f"__r{_name}__", _arithmetic(f"__r{_name}__", _symbol, mirrored=True))
+
+
+def vote(**ballots: tuple[float, Any]) -> Any:
+    """The points of weighed conditions, to be compared with a quorum.
+
+    ``vote(lstm=(2.0, bars.prediction > 0), rsi=(1.0, bars.rsi(14) < 30)) >= 2`` is true where the conditions that hold
+    weigh at least 2. The trade list shows each ballot that was cast and their sum. The sum is NaN where a condition is
+    unknown, and a ballot whose signal is switched off is not cast.
+    """
+    cast = {name: _ballot(name, ballot) for name, ballot in ballots.items()}
+    cast = {name: ballot for name, ballot in cast.items() if not isinstance(ballot[1], Absent)}
+    if not cast:
+        return Absent()
+    conditions = [condition for _, condition in cast.values()]
+    points = np.zeros(len(conditions[0]))
+    terms = {}
+    for name, (weight, condition) in cast.items():
+        truth = np.asarray(condition)
+        points += weight * truth
+        unknown = _unknown(condition)
+        if unknown is not None:
+            points[unknown] = np.nan
+        terms[f"{name} {weight:+g}"] = truth
+    index = next((condition.index for condition in conditions if isinstance(condition, pd.Series)), None)
+    column = Column(points, index=index, name="vote")
+    column.terms, column.votes = terms, points
+    return column
+
+
+def _ballot(name: str, ballot: Any) -> tuple[float, Any]:
+    """``ballot`` if it is a weight and a condition."""
+    if isinstance(ballot, tuple) and len(ballot) == 2:
+        weight, condition = ballot
+        number = isinstance(weight, (int, float, np.number)) and not isinstance(weight, bool) and math.isfinite(weight)
+        truth = isinstance(condition, Absent) or getattr(condition, "dtype", None) == np.bool_
+        if number and truth:
+            return weight, condition
+    raise PluginError(
+        f"The ballot {name!r} of a vote is a {type(ballot).__name__} that holds no weight and condition. "
+        f"Write it like {name}=(1.0, bars.rsi(14) < 30)."
+    )

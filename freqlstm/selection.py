@@ -1,0 +1,139 @@
+"""Which candles: of which pairs, whose, at what timeframe, over what time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from freqlstm.candles import Candles, check_symbol, step_of
+from freqlstm.demo import ASSETS, demo_market
+from freqlstm.errors import NoCandles, TooFewCandles, UnknownName, UsageError
+from freqlstm.store import CandleStore, Project
+
+Warn = list[str]  # what a person should know is added to it
+DEMO = "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The candles that somebody asks for, of the store or of the demo market."""
+
+    pairs: tuple[str, ...] = ("BTC/USDT",)
+    timeframe: str = "1m"
+    exchange: str = ""  # whose stored candles; "demo": the synthetic market; empty: stored ones if there are any
+    timerange: str = ""  # 20230101-20230401, end not included; empty: all there is
+    accept_off_grid: bool = False
+
+    def __post_init__(self) -> None:
+        step_of(self.timeframe)
+        object.__setattr__(self, "pairs", tuple(dict.fromkeys(check_symbol(pair) for pair in self.pairs)))
+        if not self.pairs:
+            raise UsageError("No pair is given. Name at least one, as in --pairs BTC/USDT.")
+        if self.timerange:
+            parse_timerange(self.timerange)
+
+    def load(self, project: Project, warn: Warn) -> dict[str, Candles]:
+        """Every candle that there is of these pairs, whatever the time range."""
+        store = CandleStore(project.data)
+        exchange = self.exchange or self._exchange_of(store, project, warn)
+        if exchange == DEMO:
+            unknown = [pair for pair in self.pairs if pair not in ASSETS]
+            if unknown:
+                raise UnknownName("pair of the demo market", unknown[0], ASSETS)
+            return demo_market(self.timeframe, self.pairs)
+        return {
+            pair: store.read(exchange, pair, self.timeframe).require_grid(self.accept_off_grid) for pair in self.pairs
+        }
+
+    def _exchange_of(self, store: CandleStore, project: Project, warn: Warn) -> str:
+        """The one exchange from which all pairs are stored; the demo market if nothing is and no time was asked for."""
+        stored: dict[str, set[str]] = {}
+        for series in store.series():
+            if series.timeframe == self.timeframe and series.symbol in self.pairs:
+                stored.setdefault(series.exchange, set()).add(series.symbol)
+        complete = sorted(exchange for exchange, pairs in stored.items() if len(pairs) == len(self.pairs))
+        if len(complete) > 1:
+            raise UsageError(
+                f"{', '.join(self.pairs)} are stored from {' and '.join(complete)}. Choose one with --exchange."
+            )
+        if complete:
+            return complete[0]
+        if not stored and not self.timerange and set(self.pairs) <= set(ASSETS):
+            warn.append(
+                "No candles are stored: this uses the demo market, which is SYNTHETIC. "
+                "Its results say nothing about real ones."
+            )
+            return DEMO
+        most = max(stored.values(), key=len, default=set())
+        missing = next(pair for pair in self.pairs if pair not in most)
+        raise NoCandles(
+            f"No {self.timeframe} candles of {missing} are stored in {project.data}. "
+            f"`freqlstm download -p {missing} -i {self.timeframe} --days 90` or `freqlstm import FILE` stores some; "
+            f"--exchange demo uses the synthetic market."
+        )
+
+    def span(
+        self, market: Mapping[str, Candles], warn: Warn, training: pd.Timedelta | None = None
+    ) -> tuple[pd.Timestamp, pd.Timestamp]:
+        """(open time of the first bar, end) of the time range, as far as there are candles.
+
+        Without a time range: all candles, but for a first ``training`` that the first fit needs.
+        """
+        first = min(candles.time[0] for candles in market.values())
+        last = max(candles.time[-1] for candles in market.values()) + step_of(self.timeframe)
+        start, end = parse_timerange(self.timerange) if self.timerange else (None, None)
+        there = f"{', '.join(market)} {self.timeframe} candles reach from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+        if (start is not None and start >= last) or (end is not None and end <= first):
+            raise NoCandles(
+                f"The time range {self.timerange} lies outside the data: {there}. Choose one inside, or get more candles."
+            )
+        if start is not None and start < first:
+            warn.append(f"It begins at {first:%Y-%m-%d %H:%M} UTC, not at {start:%Y-%m-%d}: {there}.")
+        if end is not None and end > last:
+            warn.append(f"It ends at {last:%Y-%m-%d %H:%M} UTC, not at {end:%Y-%m-%d}: {there}.")
+        end = last if end is None else min(end, last)
+        if start is None:
+            start = (first + training).ceil("D") if training else first
+            if start >= end:
+                raise TooFewCandles(
+                    f"The first fold needs {training.days if training is not None else 0} days of candles to train on, and {there}. "
+                    f"Get more candles, or shorten min_train with --min-train."
+                )
+        return max(start, first), end
+
+
+def candles_of(project: Project, warn: Warn, **given: Any) -> dict[str, Candles]:
+    """The candles of a selection over its time range; what is empty in ``given`` is as in :class:`Selection`."""
+    selection = Selection(**{name: value for name, value in given.items() if value})
+    market = selection.load(project, warn)
+    start, end = selection.span(market, warn)
+    return {symbol: candles.between(start, end) for symbol, candles in market.items()}
+
+
+def parse_timerange(text: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    """(start, end) of "20230101-20230401" or "20230101T0930-"; either may be left out; the end is not included."""
+    start, dash, end = text.partition("-")
+    try:
+        times = [_moment(part) if part else None for part in (start, end)]
+    except ValueError:
+        times = []
+    if not dash or not times or times == [None, None]:
+        raise UsageError(
+            f"The time range is {text!r}. It must be like 20230101-20230401 (UTC, end not included), or open: 20230101- or -20230401."
+        )
+    if times[0] is not None and times[1] is not None and times[0] >= times[1]:
+        raise UsageError(f"The time range {text!r} ends before it starts. Swap its two dates.")
+    return times[0], times[1]
+
+
+def _moment(text: str) -> pd.Timestamp:
+    return pd.Timestamp(datetime.strptime(text, "%Y%m%d" if "T" not in text else "%Y%m%dT%H%M"), tz="UTC")
+
+
+def timerange_text(start: pd.Timestamp, end: pd.Timestamp) -> str:
+    """The opposite of :func:`parse_timerange`."""
+    return "-".join(f"{time:%Y%m%d}" if time == time.normalize() else f"{time:%Y%m%dT%H%M}" for time in (start, end))
