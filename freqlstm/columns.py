@@ -35,7 +35,7 @@ class Absent:
         return other
 
     def __getattr__(self, name: str) -> Absent:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
         return self
 

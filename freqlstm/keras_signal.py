@@ -57,7 +57,7 @@ class KerasSignal(Signal):
     epochs: int = 4  # at most
     batch: int = 256  # windows in each step
     learning_rate: float = 2e-3  # the highest of the one cycle
-    weight_decay: float = 1e-3
+    weight_decay: float = 1e-3  # of AdamW, a step and unit of learning rate
     validation: float = 0.2  # share of the training bars, the last ones
     stride: int = 1  # bars from one training window to the next
     volatility_halflife: int = HALFLIFE  # bars, of the volatility that returns are scaled by
@@ -263,7 +263,7 @@ class _Training:
             warmup_target=signal.learning_rate,
             warmup_steps=warmup,
         )
-        self.optimizer = keras.optimizers.AdamW(one_cycle, weight_decay=signal.weight_decay, clipnorm=1.0)
+        self.optimizer = _AdamW(one_cycle, weight_decay=signal.weight_decay, clipnorm=1.0, name="adamw")
         self.optimizer.build(self.trainer.trainable_variables)
         self.trainer.compile(self.optimizer, signal.loss(), jit_compile=False, steps_per_execution=16)
 
@@ -307,6 +307,13 @@ def _copy(source: keras.Model, target: keras.Model) -> None:
     """Give one network the whole state of another, that of its random generators included."""
     for theirs, ours in zip(target.variables, source.variables, strict=True):
         theirs.assign(ours)
+
+
+class _AdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """AdamW without Keras's sum of gradients over replicas: there is one, and the sum would keep every trace for ever."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
 
 
 class _Windows(keras.layers.Layer):  # type: ignore[misc]

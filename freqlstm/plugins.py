@@ -13,6 +13,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from freqlstm.errors import PluginError, UnknownName, UsageError
+from freqlstm.quiet import quiet_tensorflow
 
 Kind = Literal["strategy", "signal"]
 Origin = Literal["project", "shipped", "installed"]
@@ -57,7 +59,8 @@ class Plugin:
 
     def load(self) -> type:
         """Import the file and return its one public class; the same class each time while the process lives."""
-        module = sys.modules.get(self.module_name) or _execute(self)
+        with quiet_tensorflow() if self.kind == "signal" else nullcontext():
+            module = sys.modules.get(self.module_name) or _execute(self)
         return _public_class(self, module)
 
     def parameters(self) -> list[Parameter]:

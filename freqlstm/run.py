@@ -23,9 +23,10 @@ from freqlstm.plugins import find
 from freqlstm.predictions import describe
 from freqlstm.progress import Progress, silent
 from freqlstm.results import Result
-from freqlstm.selection import Selection, Warn, timerange_text
+from freqlstm.selection import Selection, Warn
 from freqlstm.store import CandleStore, Project
 from freqlstm.strategy import Strategy, check_parameters
+from freqlstm.timerange import timerange_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -13,6 +12,7 @@ from freqlstm.candles import Candles, check_symbol, step_of
 from freqlstm.demo import ASSETS, demo_market
 from freqlstm.errors import NoCandles, TooFewCandles, UnknownName, UsageError
 from freqlstm.store import CandleStore, Project
+from freqlstm.timerange import parse_timerange
 
 Warn = list[str]  # what a person should know is added to it
 DEMO = "demo"
@@ -112,28 +112,3 @@ def candles_of(project: Project, warn: Warn, **given: Any) -> dict[str, Candles]
     market = selection.load(project, warn)
     start, end = selection.span(market, warn)
     return {symbol: candles.between(start, end) for symbol, candles in market.items()}
-
-
-def parse_timerange(text: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """(start, end) of "20230101-20230401" or "20230101T0930-"; either may be left out; the end is not included."""
-    start, dash, end = text.partition("-")
-    try:
-        times = [_moment(part) if part else None for part in (start, end)]
-    except ValueError:
-        times = []
-    if not dash or not times or times == [None, None]:
-        raise UsageError(
-            f"The time range is {text!r}. It must be like 20230101-20230401 (UTC, end not included), or open: 20230101- or -20230401."
-        )
-    if times[0] is not None and times[1] is not None and times[0] >= times[1]:
-        raise UsageError(f"The time range {text!r} ends before it starts. Swap its two dates.")
-    return times[0], times[1]
-
-
-def _moment(text: str) -> pd.Timestamp:
-    return pd.Timestamp(datetime.strptime(text, "%Y%m%d" if "T" not in text else "%Y%m%dT%H%M"), tz="UTC")
-
-
-def timerange_text(start: pd.Timestamp, end: pd.Timestamp) -> str:
-    """The opposite of :func:`parse_timerange`."""
-    return "-".join(f"{time:%Y%m%d}" if time == time.normalize() else f"{time:%Y%m%dT%H%M}" for time in (start, end))

@@ -34,7 +34,7 @@ class Signal:
     """
 
     horizon: int = 5  # bars ahead being forecast
-    target: Literal["return", "direction", "volatility"] = "return"
+    target: Literal["return", "direction", "volatility"] = "return"  # what is forecast
     seed: int = 0  # of everything random
     features: tuple[str | Feature, ...] = ()  # names, or features of the plugin's own
 

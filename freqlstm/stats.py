@@ -172,7 +172,6 @@ def sharpe_interval(
         return None, None
     random = np.random.default_rng(seed)
     jump = random.random((draws, rows)) < rows ** (-1 / 3)
-    jump[:, 0] = True
     start = random.integers(0, rows, (draws, rows))
     step = np.arange(rows)
     block = np.maximum.accumulate(np.where(jump, step, 0), axis=1)  # where the current block began

@@ -105,6 +105,8 @@ def test_the_candle_that_has_not_closed_is_not_stored_until_it_has(server: Excha
     for closed in (100, 101):
         with opened(server) as exchange:
             download(exchange, store, ["BTC/USDT"], ["1m"], START)
+            summary = download(exchange, store, ["BTC/USDT"], ["1m"], START)  # up to date: nothing to ask for
+            assert (summary.rows, summary.series[0].absent) == (0, [])
         same(stored(store), FRAME.iloc[:closed])
         server.now += 60_000
     assert minutes_asked(server) == [0, 100]
@@ -239,6 +241,15 @@ def test_an_outage_is_noted_and_not_asked_for_again(real_data: Path, store: Cand
                 ]
             server.requests.clear()
     same(stored(store), day.frame)
+
+
+def test_a_single_candle_that_does_not_exist_is_noted(
+    server: ExchangeServer, binance: Exchange, store: CandleStore
+) -> None:
+    server.add("BTC/USDT", "1m", FRAME.drop(FRAME.index[300]))
+    assert fetch(binance, store, 0, 900).series[0].absent == [(FRAME.index[300], FRAME.index[301])]
+    fetch(binance, store, 0, 900)
+    assert minutes_asked(server) == [0]
 
 
 def test_an_outage_of_today_is_asked_for_again_tomorrow(server: ExchangeServer, store: CandleStore) -> None:
@@ -419,9 +430,9 @@ def test_days_count_back_from_the_end(server: ExchangeServer, tmp_path: Path) ->
         ),
         (
             ["-p", "BTC/USDT", "--timerange", "2024"],
-            "Time range '2024' is not written START-END, as in 20240101-20240601 (the end is not included).",
+            "The time range is '2024'. It must be like 20230101-20230401 (UTC, end not included), or open: 20230101- or -20230401.",
         ),
-        (["-p", "BTC/USDT", "--timerange", "-"], "Time range '-' is not written START-END"),
+        (["-p", "BTC/USDT", "--timerange", "-"], "The time range is '-'. It must be like 20230101-20230401"),
     ],
 )
 def test_a_command_that_cannot_be_right_is_refused(

@@ -156,7 +156,7 @@ def test_one_bar_less_of_warm_up_would_not_do(name: str) -> None:
     exact = np.asarray(FEATURES[name].function(candles.rows(start, last + 1)))[-1]
     assert exact == pytest.approx(whole, rel=1e-6, abs=1e-9)
     short = np.asarray(FEATURES[name].function(candles.rows(start + 1, last + 1)))[-1]
-    assert name == "gap" or not short == pytest.approx(whole, rel=1e-9, abs=1e-12)  # these candles have no gaps at all
+    assert name == "gap" or short != pytest.approx(whole, rel=1e-9, abs=1e-12)  # these candles have no gaps at all
 
 
 def test_features_of_a_symbol_do_not_depend_on_its_price_level_or_the_unit_of_its_volume() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,7 +88,7 @@ def test_train_ends_before_test_test_spans_tile_the_range_and_the_end_changes_no
         assert fold.train_end - fold.train_start >= least * hour
         assert expanding or fold.train_end - fold.train_start <= max(train, least) * hour
         assert (fold.test_start - start) % (test * hour) == pd.Timedelta(0)
-    for fold, following in zip(folds[:-1], folds[1:], strict=True):
+    for fold, following in itertools.pairwise(folds):
         assert fold.test_end == following.test_start == fold.test_start + test * hour
     assert folds[-1].test_end == end
     for fold, same in zip(folds[:-1], plan.folds(start, end + longer * hour, first_candle), strict=False):

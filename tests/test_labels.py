@@ -23,7 +23,7 @@ def from_closes(closes: list[float], gap_at: int | None = None) -> Candles:
     time = pd.date_range("2024-01-01", periods=len(closes), freq="min", tz="UTC", unit="ms", name="time")
     if gap_at is not None:
         time = time.where(np.arange(len(closes)) < gap_at, time + pd.Timedelta(hours=1))
-    frame = pd.DataFrame({name: closes for name in ("open", "high", "low", "close")}, index=time).assign(volume=1.0)
+    frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), closes), index=time).assign(volume=1.0)
     return Candles.from_frame(frame, "BTC/USDT", "1m")
 
 

@@ -13,15 +13,15 @@ PACKAGE = Path(__file__).resolve().parents[1] / "freqlstm"
 
 # A module imports from layers below its own, or from its own layer as long as no circle comes of it.
 LAYERS = {
-    0: {"errors", "progress", "project"},
-    1: {"candles", "costs", "files", "place", "quality", "store"},
+    0: {"errors", "progress", "project", "quiet"},
+    1: {"candles", "costs", "files", "place", "quality", "store", "timerange"},
     2: {
-        "bars", "catalogue", "columns", "demo", "feature", "features", "folds", "indicators", "ingest", "labels", "results", "rolling", "skill", "stats",
-        "targets", "windows",
+        "bars", "catalogue", "columns", "demo", "feature", "features", "folds", "indicators", "ingest", "labels",
+        "results", "rolling", "skill", "stats", "targets", "windows",
     },
-    3: {"exchange", "inference", "keras_signal", "parameters", "provenance", "signal", "strategy"},
+    3: {"exchange", "inference", "keras_signal", "parameters", "provenance", "selection", "signal", "strategy"},
     4: {"engines", "plugins", "predictions"},
-    5: {"backtest", "checks", "doctor", "download", "ledger", "scaffold"},
+    5: {"backtest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
     6: {"report"},
     7: {"reproduce", "run"},
     8: {"cli"},

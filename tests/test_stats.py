@@ -330,9 +330,9 @@ def trade_of(
 
 def test_random_entries_in_a_market_that_grows_evenly_earn_the_same_wherever_they_begin() -> None:
     market = market_of([100 * 1.01**bar for bar in range(50)])
-    trades = trade_table([trade_of(market, 10, 15), trade_of(market, 20, 22)])
+    trades = trade_table([trade_of(market, 10, 15), trade_of(market, 20, 22, side="short")])
     drawn = stats.random_entries(trades, market, cash=1000, commission=0, slippage=0, draws=50)
-    expected = (100 * 1.01**10 * (1.01**5 - 1) + 100 * 1.01**20 * (1.01**2 - 1)) / 1000
+    expected = (100 * 1.01**10 * (1.01**5 - 1) - 100 * 1.01**20 * (1.01**2 - 1)) / 1000
     for name in ("median_return", "low_return", "high_return", "actual_return"):
         assert drawn[name] == pytest.approx(expected, abs=1e-12)
     assert (drawn["trades"], drawn["draws"]) == (2, 50)

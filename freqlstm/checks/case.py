@@ -131,10 +131,9 @@ class SignalCase(Case):
         return signal
 
     @cached_property
-    def predicted(self) -> Tables:
-        """What the fitted signal predicts for all of the ground's candles; computed after what is compared with it."""
-        signal = self.loaded()
-        return {symbol: self.table(signal, candles) for symbol, candles in self.ground.market.items()}
+    def ready(self) -> Signal:
+        """A loaded signal, for checks that don't mind what it was asked before."""
+        return self.loaded()
 
     def table(self, signal: Signal, candles: Candles) -> pd.DataFrame:
         """Checked predictions."""
@@ -156,7 +155,12 @@ class SignalCase(Case):
         if self.needs_fit:
             wanted = [(ground.start + 100 * ground.first.step, "changed"), (ground.second_fold, "removed")]
         else:
-            wanted = [(cut, way) for way in ("removed", "changed", "tripled in price") for cut in ground.cuts if cut >= ground.start]
+            wanted = [
+                (cut, way)
+                for way in ("removed", "changed", "tripled in price")
+                for cut in ground.cuts
+                if cut >= ground.start
+            ]
         wanted = [(_open_time(ground, cut), way) for cut, way in wanted]
         wanted.sort(key=lambda each: each[1] != "removed")
         made = []
@@ -177,9 +181,9 @@ class SignalCase(Case):
 
     @cached_property
     def whole(self) -> Predictions:
-        """The walk-forward predictions on the candles as they are."""
+        """The walk-forward predictions on the candles as they are; the first that the cache is given."""
         assert self.pipelines
-        return self.walk(self.ground.market, self.ground.end)
+        return self.walk(self.ground.market, self.ground.end, cache=True)  # there is none yet: it is written
 
 
 def _copy(candles: Candles) -> Candles:

@@ -16,7 +16,9 @@ def hints(path: Path) -> list[str]:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return []
-    found = sorted({(node.lineno, text) for node in ast.walk(tree) if isinstance(node, ast.Call) for text in _suspicions(node)})
+    found = sorted(
+        {(node.lineno, text) for node in ast.walk(tree) if isinstance(node, ast.Call) for text in _suspicions(node)}
+    )
     return [f"line {line}: {text}" for line, text in found]
 
 
@@ -27,7 +29,9 @@ def _suspicions(call: ast.Call) -> Iterator[str]:
         yield f"{name} with a negative number takes later bars"
     if name in ("bfill", "backfill", "interpolate"):
         yield f"{name} fills in from later bars"
-    if name == "fillna" and any(isinstance(each, ast.Constant) and each.value in ("bfill", "backfill") for each in arguments):
+    if name == "fillna" and any(
+        isinstance(each, ast.Constant) and each.value in ("bfill", "backfill") for each in arguments
+    ):
         yield "fillna fills in from later bars"
     if any(k.arg == "center" and isinstance(k.value, ast.Constant) and k.value.value for k in call.keywords):
         yield "center=True averages over later bars"

@@ -1,11 +1,10 @@
-"""What every signal must keep; each check raises an error that names the file, the culprit and the first bar.
+"""That no signal looks ahead; each check raises an error that names the file, the culprit and the first bar.
 
 Call them from your own tests: ``check_predictions(signal_case(plugin))``.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,11 +13,19 @@ import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.checks.case import SignalCase
+from freqlstm.checks.contract import (
+    check_alignment,
+    check_candles_are_left_alone,
+    check_missing_predictions,
+    check_parameters,
+    check_same_seed,
+    check_saved_and_loaded,
+    check_warmup,
+)  # fmt: skip
 from freqlstm.checks.ground import FUTURES, with_future
 from freqlstm.checks.verdict import first_difference, moment
-from freqlstm.errors import FreqlstmError, LookAheadError, PluginError
+from freqlstm.errors import LookAheadError, PluginError
 from freqlstm.features import compute
-from freqlstm.signal import Signal
 
 AROUND = 60  # bars of future in the pieces of the market that features are compared on
 
@@ -60,7 +67,9 @@ def check_walk_forward(case: SignalCase) -> None:
                 break
             for name in ("slope", "validation_errors", "fitted_windows"):
                 if one.get(name) != two.get(name):
-                    past.fail(f"the {name.replace('_', ' ')} of its fold {one['number']}", f"from {one[name]} to {two[name]}")
+                    past.fail(
+                        f"the {name.replace('_', ' ')} of its fold {one['number']}", f"from {one[name]} to {two[name]}"
+                    )
 
 
 def check_validation(case: SignalCase) -> None:
@@ -72,7 +81,9 @@ def check_validation(case: SignalCase) -> None:
     bars = _bars(candles)
     fit, validation = (np.asarray(part) for part in signal.split(bars[signal.warmup :].copy()))
     if not len(fit) or not len(validation):
-        raise PluginError(f"{case.file}: split leaves {len(fit)} bars to fit and {len(validation)} to validate. Both need some.")
+        raise PluginError(
+            f"{case.file}: split leaves {len(fit)} bars to fit and {len(validation)} to validate. Both need some."
+        )
     overlapping = np.sort(fit[fit + signal.horizon >= validation.min()])
     if len(overlapping):
         bar, first = (candles.time[np.searchsorted(bars, each)] for each in (overlapping[0], validation.min()))
@@ -92,191 +103,78 @@ def check_training(case: SignalCase) -> None:
     ready = [candles.rows(0, len(candles) - fitted.horizon) for candles in market.values()]
     pooled = np.unique(np.concatenate([_bars(candles)[candles.segment_age >= fitted.warmup] for candles in ready]))
     step = case.ground.first.step
-    cut = pd.Timestamp(int(np.min(fitted.split(pooled)[1]) + 2) * step.value, tz="UTC")  # a row without a label may shift it
+    cut = pd.Timestamp(
+        int(np.min(fitted.split(pooled)[1]) + 2) * step.value, tz="UTC"
+    )  # a row without a label may shift it
     other: Any = case.new().fit({symbol: with_future(candles, cut, "changed") for symbol, candles in market.items()})
     past = case.past(cut, "changed")
     for symbol, candles in market.items():
         known = candles.between(None, cut + step)
         one, two = (signal.inputs(known) for signal in (fitted, other))
         past.require_tables("what its scaler learned in training, and so {},", {symbol: one}, {symbol: two})
-    weights = [[each for network in getattr(who, "networks_", []) for each in network.get_weights()] for who in (fitted, other)]
+    weights = [
+        [each for network in getattr(who, "networks_", []) for each in network.get_weights()] for who in (fitted, other)
+    ]
     if not all(np.array_equal(one, two) for one, two in zip(*weights, strict=True)):
-        past.fail("what its networks learned in training", "in their weights, which no candle of the validation rows may shape")
-
-
-def check_candles_are_left_alone(case: SignalCase) -> None:
-    """The candles that a signal is given are afterwards as they were."""
-    signal = case.loaded()
-    for candles in case.ground.market.values():
-        before = _content(candles)
-        case.table(signal, candles)
-        if _content(candles) != before:
-            raise PluginError(f"{case.file}: predict changes the candles that it is given. Work on a copy: candles.close.copy().")
-    market = case.training(case.ground.market) if case.fitted and case.needs_fit else {}
-    for symbol, candles in market.items():
-        if symbol not in case.given or _content(case.given[symbol]) != _content(candles):
-            raise PluginError(f"{case.file}: fit changes the candles of {symbol} that it is given. Work on a copy.")
-
-
-def check_same_seed(case: SignalCase) -> None:
-    """The same seed and candles, in whatever order of symbols, give the same predictions, bit for bit."""
-    one, two = case.whole.table, case.as_first_fold(case.fitted, case.ground.market)
-    for symbol, table in two.items():
-        differs = first_difference(_tables(one)[symbol].loc[: table.index[-1]], table)
-        if differs:
-            bar, _, before, after = differs
-            raise PluginError(
-                f"{case.file}: two fits with the same seed and candles differ. Its predictions of {symbol} part at {moment(bar)}: "
-                f"{before} and {after}. Draw random numbers from generators seeded with self.seed, and sort what has no order."
-            )
-
-
-def check_saved_and_loaded(case: SignalCase) -> None:
-    """A signal that was saved and loaded predicts the same, bit for bit."""
-    fitted: Any = case.fitted
-    loaded: Any = case.loaded()
-    if hasattr(fitted, "slope_"):
-        loaded.slope_ = fitted.slope_
-    for symbol, candles in case.ground.market.items():
-        differs = first_difference(case.table(fitted, candles), case.table(loaded, candles))
-        if differs:
-            bar, _, before, after = differs
-            raise PluginError(
-                f"{case.file}: after save and load its predictions of {symbol} differ from {moment(bar)} on: {after} instead of "
-                f"{before}. Everything that fit learns must be in attributes that end in '_', or in write_files and read_files."
-            )
-
-
-def check_alignment(case: SignalCase) -> None:
-    """There is one row a candle, at candles.time, and a few candles give rows without a prediction, not an error."""
-    signal = case.loaded()
-    for candles in case.ground.market.values():
-        for rows in (len(candles), signal.warmup // 2 + 1, 1):
-            try:
-                case.table(signal, candles.rows(0, rows))
-            except FreqlstmError:
-                raise
-            except Exception as error:
-                raise PluginError(
-                    f"{case.file}: predict stops with {type(error).__name__} ({error}) when it is given {rows} candles. Where there are "
-                    f"too few it must return NaN."
-                ) from error
-
-
-def check_missing_predictions(case: SignalCase) -> None:
-    """A prediction is missing during the warm-up, also of the stretch after a gap, and nowhere else."""
-    signal = case.loaded()
-    for symbol, candles in case.ground.smooth.items():
-        spoken = case.table(signal, candles)["prediction"].notna().to_numpy()
-        age = candles.segment_age
-        early = np.flatnonzero(spoken & (age < signal.warmup))
-        if len(early):
-            row = early[0]
-            raise PluginError(
-                f"{case.file}: there is a prediction of {symbol} at {moment(candles.time[row])}, {age[row]} bars after a gap or the first "
-                f"candle, within the warm-up of {signal.warmup}. It must be NaN there: compute stretch by stretch with "
-                f"candles.by_segment, or state the warm-up that is needed."
-            )
-        silent = np.flatnonzero(~spoken & (age >= signal.warmup))
-        if len(silent):
-            row = silent[0]
-            raise PluginError(
-                f"{case.file}: there is no prediction of {symbol} at {moment(candles.time[row])}, though {age[row]} candles without a gap "
-                f"precede it and the warm-up is {signal.warmup}. State a longer warm-up, or give a number."
-            )
-
-
-def check_warmup(case: SignalCase) -> None:
-    """A prediction after the warm-up is the same however much history precedes it, but for rounding."""
-    signal = case.loaded()
-    candles = case.ground.smooth[case.ground.first.symbol]
-    whole = case.table(signal, candles)
-    rounding = 1e-3 * float(np.nanstd(whole["prediction"])) if whole["prediction"].notna().any() else 0.0
-    for row in (len(candles) // 4, len(candles) // 3 + 17):
-        if len(candles) - row <= signal.warmup:
-            continue
-        later = candles.rows(row, len(candles))
-        table = case.table(signal, later)[later.segment_age >= signal.warmup]
-        differs = first_difference(whole.loc[table.index], table, rounding + 1e-12)
-        if differs:
-            bar, _, before, after = differs
-            raise PluginError(
-                f"{case.file}: its warm-up of {signal.warmup} bars is too short. Without the first {row} candles its prediction at "
-                f"{moment(bar)} is {after} instead of {before}."
-            )
+        past.fail(
+            "what its networks learned in training",
+            "in their weights, which no candle of the validation rows may shape",
+        )
 
 
 def check_nothing_is_remembered(case: SignalCase) -> None:
     """What was predicted before has no influence: neither on this instance nor on another of the same file."""
     candles = case.ground.first
     changed = with_future(candles, candles.time[len(candles) // 3], "changed")
-    ends = pd.concat([changed.frame.iloc[:-1], candles.frame.iloc[-1:]])  # the same first and last candle
-    for later in (changed, Candles(ends, candles.symbol, candles.timeframe, candles.exchange)):
-        alone = case.table(case.loaded(), later)
-        signal = case.loaded()
-        case.table(signal, candles)
-        sibling = _another(signal)
-        for who in (signal, sibling):
-            differs = first_difference(alone, case.table(who, later))
-            if differs:
-                bar, _, before, after = differs
-                raise PluginError(
-                    f"{case.file}: it serves the predictions of older candles after the candles changed. At {moment(bar)} it says {after}; "
-                    f"asked about these candles alone it says {before}. Keep nothing from one call of predict to the next."
-                )
+    ends = pd.concat([changed.frame.iloc[:-1], candles.frame.iloc[-1:]])  # as many candles, the same first and last
+    later = Candles(ends, candles.symbol, candles.timeframe, candles.exchange)
+    alone = case.table(case.loaded(), later)
+    signal = case.loaded()
+    case.table(signal, candles)
+    for who in (signal, _another(signal)):
+        differs = first_difference(alone, case.table(who, later))
+        if differs:
+            bar, _, before, after = differs
+            raise PluginError(
+                f"{case.file}: it serves the predictions of older candles after the candles changed. At {moment(bar)} it says {after}; "
+                f"asked about these candles alone it says {before}. Keep nothing from one call of predict to the next."
+            )
 
 
 def check_cache(case: SignalCase) -> None:
     """Predictions that come through the cache are those of the candles at hand."""
     ground = case.ground
     step = ground.first.step
-    changed = {symbol: with_future(candles, ground.start + 50 * step, "changed") for symbol, candles in ground.market.items()}
+    changed = {
+        symbol: with_future(candles, ground.start + 50 * step, "changed") for symbol, candles in ground.market.items()
+    }
     until = ground.second_fold
-    first = case.walk(ground.market, until, cache=True)
-    _require_cached(case, case.whole.table, first.table, until, "of the candles as they are")
-    _require_cached(case, first.table, case.walk(ground.market, until, cache=True).table, until, "when they are read again")
+    again = case.walk(ground.market, ground.end, cache=True)
+    _require_cached(case, case.whole.table, again.table, ground.end, "when they are read again")
     expected = case.as_first_fold(case.fitted, changed)  # the training candles are the same
     _require_cached(case, expected, case.walk(changed, until, cache=True).table, until, "after the candles changed")
 
 
-def check_parameters(case: SignalCase) -> None:
-    """Every parameter of the plugin's own has a comment that says what it is."""
-    require_comments(case.file, case.plugin, Signal)
-
-
-def require_comments(file: str, plugin: Any, base: type) -> None:
-    """A PluginError for the first parameter that neither ``base`` has nor a comment explains."""
-    inherited = set(vars(base)) | set(getattr(getattr(base, "params", None), "_getkeys", list)())
-    for parameter in plugin.parameters():
-        if not parameter.comment and parameter.name not in inherited:
-            raise PluginError(
-                f"{file}: nothing says what the parameter {parameter.name!r} is. Put a comment at the end of its line, with the "
-                f"unit, as in `lookback: int = 10  # bars in each window`."
-            )
-
-
 SIGNAL_CHECKS: tuple[Callable[[SignalCase], None], ...] = (
-    check_parameters,
+    check_same_seed,
     check_features,
-    check_validation,
     check_inputs,
     check_predictions,
-    check_alignment,
-    check_missing_predictions,
-    check_warmup,
-    check_nothing_is_remembered,
-    check_candles_are_left_alone,
-    check_same_seed,
-    check_saved_and_loaded,
+    check_validation,
     check_training,
     check_walk_forward,
     check_cache,
-)  # fmt: skip
+    check_nothing_is_remembered,
+    check_candles_are_left_alone,
+    check_saved_and_loaded,
+    check_alignment,
+    check_missing_predictions,
+    check_warmup,
+    check_parameters,
+)
 
 
-def _require_same(
-    case: SignalCase, culprit: str, make: Callable[[Any, Candles], pd.DataFrame], needs: str
-) -> None:
+def _require_same(case: SignalCase, culprit: str, make: Callable[[Any, Candles], pd.DataFrame], needs: str) -> None:
     """Compare what ``make`` makes of other futures with what it makes of the candles as they are."""
     signal = case.loaded()
     if not hasattr(signal, needs):
@@ -331,10 +229,3 @@ def _another(signal: Any) -> Any:
 
 def _bars(candles: Candles) -> np.ndarray:
     return np.asarray(candles.time.as_unit("ns").asi8 // candles.step.value)
-
-
-def _content(candles: Candles) -> str:
-    """A digest of a table as it is now, columns and index included."""
-    frame = candles.frame
-    told = f"{list(frame.columns)} {frame.dtypes.tolist()} {len(frame)}".encode()
-    return hashlib.sha256(told + frame.index.asi8.tobytes() + frame.to_numpy(np.float64).tobytes()).hexdigest()  # type: ignore[attr-defined]

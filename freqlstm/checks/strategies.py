@@ -3,129 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from freqlstm.backtest import Job, decisions_for
 from freqlstm.bars import Bars
 from freqlstm.candles import Candles
-from freqlstm.checks.case import Case, SignalCase, fresh
+from freqlstm.checks.case import SignalCase, fresh
+from freqlstm.checks.contract import require_comments
 from freqlstm.checks.ground import FUTURES, Market, futures_of
-from freqlstm.checks.signals import require_comments
-from freqlstm.checks.verdict import Event, first_difference, moment
-from freqlstm.costs import Costs, market_rules
-from freqlstm.engines.backtrader import simulate
+from freqlstm.checks.strategy_case import Forecasts, StrategyCase, Trading
+from freqlstm.checks.verdict import first_difference, moment
 from freqlstm.errors import LookAheadError, PluginError
-from freqlstm.strategy import CONDITIONS, Strategy, check_parameters as accepted_parameters
-from freqlstm.strategy import decide, overrides_next
-
-Forecasts = dict[str, pd.DataFrame]  # symbol -> the columns that signals fill, at the candles' open times
+from freqlstm.strategy import CONDITIONS, decide
+from freqlstm.strategy import check_parameters as accepted_parameters
 
 BEFORE = 300  # bars that conditions are asked about before the bar after which the future is changed
 LATE = 90  # bars before the end, after the last gap
 AFTER = 30  # bars of that future that trading goes on
-TYPICAL = {"return": (0.0, 1e-3), "direction": (0.5, 0.1), "volatility": (-12.0, 1.0)}  # mean and deviation of forecasts
-
-
-@dataclass(frozen=True, eq=False)
-class StrategyCase(Case):
-    """A strategy, with the cases of the signals that it names."""
-
-    signals: Mapping[str, SignalCase] = field(default_factory=dict)
-
-    @cached_property
-    def kind(self) -> type:
-        """The class, of the file as it was first executed."""
-        loaded: type = fresh(self.plugin)
-        return loaded
-
-    @property
-    def of_conditions(self) -> bool:
-        """Whether it decides by conditions over columns, not bar by bar in a next() of its own."""
-        return not overrides_next(self.kind)
-
-    def forecasts(self, market: Market, cut: pd.Timestamp | None = None) -> Forecasts:
-        """Made-up forecasts of every size a signal would give, so that conditions meet their thresholds often.
-
-        Those after ``cut`` have the other sign.
-        """
-        made = {}
-        for number, (symbol, candles) in enumerate(market.items()):
-            times = self.ground.market[symbol].time
-            columns = {}
-            for alias, signal in self.signals.items():
-                mean, deviation = TYPICAL[signal.target]
-                random = np.random.default_rng([number, *alias.encode()])
-                size = deviation * random.lognormal(-0.5, 1.0, len(times))
-                away = pd.Series(size * random.standard_normal(len(times)), index=times).reindex(candles.time, fill_value=size[0])
-                if cut is not None:
-                    away = away.where(away.index <= cut, -away)
-                columns[alias] = mean + away
-                columns[f"{alias}_low"], columns[f"{alias}_high"] = columns[alias] - deviation, columns[alias] + deviation
-            made[symbol] = pd.DataFrame(columns, index=candles.time)
-        return made
-
-    def job(self, market: Market, start: pd.Timestamp, end: pd.Timestamp) -> Job:
-        """A run of the strategy over [start, end) that costs nothing to set up."""
-        return Job(
-            strategy=self.plugin, parameters={}, signals={}, market=market, start=start, end=end, folds=self.ground.plan,
-            rules={symbol: market_rules(symbol) for symbol in market}, costs=Costs(), cash=10_000.0, seed=1, allow_short=True,
-        )  # fmt: skip
-
-    def decisions(self, kind: Any, job: Job, forecasts: Forecasts, symbol: str) -> Any:
-        """What the conditions decide for one symbol."""
-        candles = job.market[symbol].between(job.start, job.end)
-        return decisions_for(job, kind, accepted_parameters(kind, {}), forecasts[symbol].reindex(candles.time), symbol)
-
-    def conditions(self, kind: Any, job: Job, forecasts: Forecasts, symbol: str) -> pd.DataFrame:
-        """One column for each condition and for each comparison inside it, before and after the warm-up is masked."""
-        decisions = self.decisions(kind, job, forecasts, symbol)
-        columns: dict[str, np.ndarray] = {}
-        for name, column in decisions.columns.items():
-            columns[f"condition {name}"] = column.to_numpy()[decisions.offset :]
-            for text, truth in (getattr(column, "terms", None) or {}).items():
-                columns[f"condition {name} ({text})"] = truth[decisions.offset :]
-            if getattr(column, "votes", None) is not None:
-                columns[f"vote of {name}"] = column.votes[decisions.offset :]
-        for name in CONDITIONS:
-            columns[f"decision {name}"] = getattr(decisions, name)
-        return pd.DataFrame(columns, index=job.market[symbol].between(job.start, job.end).time).astype(np.float64)
-
-    def trading(self, kind: Any, job: Job, forecasts: Forecasts) -> Trading:
-        """Orders, fills and equity of a run."""
-        traded = {symbol: candles.between(job.start, job.end) for symbol, candles in job.market.items()}
-        tables = {symbol: forecasts[symbol].reindex(candles.time) for symbol, candles in traded.items()}
-        decisions = {}
-        if self.of_conditions:
-            decisions = {symbol: self.decisions(kind, job, tables, symbol) for symbol in traded}
-        orders: list[Event] = []
-        outcome = simulate(
-            _watched(kind, orders), {}, traded, predictions=tables, decisions=decisions, rules=job.rules, costs=job.costs,
-            cash=job.cash, allow_short=True,
-        )  # fmt: skip
-        events = [
-            (traded[fill.symbol].time[fill.row], f"a fill of {fill.size!r} {fill.symbol} at {fill.price!r}") for fill in outcome.fills
-        ]
-        refusals = [
-            (traded[each.symbol].time[each.decided_row], f"an order of {each.size!r} {each.symbol} that is refused")
-            for each in outcome.refusals
-            if each.why.startswith(("worth", "smaller", "this market")) and "before commission" not in each.why
-        ]  # the others are known at the next open only
-        return Trading(orders + refusals, events, outcome.equity)
-
-
-@dataclass(frozen=True)
-class Trading:
-    """What a run did; an order belongs to the bar at whose close it was decided."""
-
-    orders: list[Event]
-    fills: list[Event]
-    equity: pd.DataFrame
+SHOCKS = ("tripled in price", "cut to a third in price")
 
 
 def check_conditions(case: StrategyCase) -> None:
@@ -137,15 +36,19 @@ def check_conditions(case: StrategyCase) -> None:
         symbol = alone or symbols[number % len(symbols)]
         whole_market = {symbol: case.ground.market[symbol]}
         step = case.ground.first.step
-        start, end = (case.ground.start, case.ground.end) if number % 8 == 0 else (cut - BEFORE * step, cut + AFTER * step)
+        start, end = (
+            (case.ground.start, case.ground.end) if number % 8 == 0 else (cut - BEFORE * step, cut + AFTER * step)
+        )
         start = max(start, whole_market[symbol].time[0])
         others = []
-        for way in FUTURES:
+        for way in FUTURES if number % 6 == 0 else ("removed", "changed", SHOCKS[number % 2]):
             market = futures_of(whole_market, cut, way)
             job = case.job(market, start, cut + step if way == "removed" else end + 100 * step)
-            others.append((way, _attempt(case, cut, way, "its conditions", lambda kind, job=job, market=market: case.conditions(
-                kind, job, case.forecasts(market, cut), symbol))))  # fmt: skip
-        whole = case.conditions(fresh(case.plugin), case.job(whole_market, start, end), case.forecasts(whole_market), symbol)
+            with _blamed(case, cut, way, "its conditions"):
+                others.append((way, case.conditions(fresh(case.plugin), job, case.forecasts(market, cut), symbol)))
+        whole = case.conditions(
+            fresh(case.plugin), case.job(whole_market, start, end), case.forecasts(whole_market), symbol
+        )
         for way, other in others:
             case.past(cut, way).require_tables("its {}", {symbol: whole}, {symbol: other})
 
@@ -166,9 +69,11 @@ def check_trading(case: StrategyCase) -> None:
         for way in FUTURES:
             market = futures_of(ground.market, cut, way)
             job = case.job(market, ground.start, cut + step if way == "removed" else end + 100 * step)
-            others.append((way, _attempt(case, cut, way, "its trading", lambda kind, job=job, market=market: case.trading(
-                kind, job, case.forecasts(market, cut)))))  # fmt: skip
-        whole = case.trading(fresh(case.plugin), case.job(ground.market, ground.start, end), case.forecasts(ground.market))
+            with _blamed(case, cut, way, "its trading"):
+                others.append((way, case.trading(fresh(case.plugin), job, case.forecasts(market, cut))))
+        whole = case.trading(
+            fresh(case.plugin), case.job(ground.market, ground.start, end), case.forecasts(ground.market)
+        )
         for way, other in others:
             require_same_trading(case, cut, way, whole, other)
 
@@ -179,14 +84,16 @@ def check_whole_pipeline(case: StrategyCase) -> None:
     if not case.signals:
         return
     whole = case.trading(
-        case.kind, case.job(ground.market, ground.start, ground.end), _joined({a: s.whole.table for a, s in case.signals.items()})
+        case.kind,
+        case.job(ground.market, ground.start, ground.end),
+        _joined({a: s.whole.table for a, s in case.signals.items()}),
     )
     slow = {alias: signal for alias, signal in case.signals.items() if signal.needs_fit}
     for cut, way, market, _ in next(iter((slow or dict(case.signals)).values())).pipelines:
         made = {alias: _of_pipeline(signal, cut, way, market) for alias, signal in case.signals.items()}
         end = min(min(table.index[-1] for tables in made.values() for table in tables.values()) + step, ground.end)
-        other = _attempt(case, cut, way, "its trading", lambda kind, market=market, made=made, end=end: case.trading(
-            kind, case.job(market, ground.start, end), _joined(made)))  # fmt: skip
+        with _blamed(case, cut, way, "its trading"):
+            other = case.trading(fresh(case.plugin), case.job(market, ground.start, end), _joined(made))
         require_same_trading(case, cut, way, whole, other)
 
 
@@ -204,7 +111,7 @@ def check_history(case: StrategyCase) -> None:
         decisions = decide(strategy, parameters, bars)
         ready = bars.ready() & (part.segment_age >= strategy.warmup)
         table = pd.DataFrame({name: getattr(decisions, name) for name in CONDITIONS}, index=part.time)
-        return table.astype(np.float64), ready
+        return table, ready
 
     whole, _ = decided(candles)
     for row in (len(candles) // 3, len(candles) // 2 + 7, len(candles) - 2 * BEFORE, len(candles) - LATE):
@@ -214,7 +121,7 @@ def check_history(case: StrategyCase) -> None:
             bar, name, before, after = differs
             raise PluginError(
                 f"{case.file}: its condition {name} depends on how much history there is. Without the first {row} candles it is "
-                f"{bool(float(after))} at {moment(bar)} instead of {bool(float(before))}. State how many bars it looks back on as the "
+                f"{after} at {moment(bar)} instead of {before}. State how many bars it looks back on as the "
                 f"class attribute warmup."
             )
 
@@ -227,7 +134,9 @@ def check_missing_predictions(case: StrategyCase) -> None:
     nothing = {symbol: table * np.nan for symbol, table in case.forecasts(ground.market).items()}
     orders = case.trading(case.kind, case.job(ground.market, ground.start, ground.end), nothing).orders
     if orders:
-        raise PluginError(f"{case.file}: it decides on {orders[0][1]} at {moment(orders[0][0])}, where its prediction is missing.")
+        raise PluginError(
+            f"{case.file}: it decides on {orders[0][1]} at {moment(orders[0][0])}, where its prediction is missing."
+        )
 
 
 def check_same_result(case: StrategyCase) -> None:
@@ -258,23 +167,25 @@ def check_candles_are_left_alone(case: StrategyCase) -> None:
     before = [_content(frame) for frame in given]
     case.trading(case.kind, case.job(ground.market, ground.start, ground.end), forecasts)
     if [_content(frame) for frame in given] != before:
-        raise PluginError(f"{case.file}: it changes the candles or predictions that it is given. Work on a copy: bars.close.copy().")
+        raise PluginError(
+            f"{case.file}: it changes the candles or predictions that it is given. Work on a copy: bars.close.copy()."
+        )
 
 
 def check_parameters(case: StrategyCase) -> None:
     """Every parameter of the plugin's own has a comment that says what it is."""
-    require_comments(case.file, case.plugin, Strategy)
+    require_comments(case.file, case.plugin)
 
 
 STRATEGY_CHECKS: tuple[Callable[[StrategyCase], None], ...] = (
-    check_parameters,
+    check_same_result,
     check_conditions,
     check_trading,
+    check_whole_pipeline,
     check_history,
     check_missing_predictions,
-    check_same_result,
     check_candles_are_left_alone,
-    check_whole_pipeline,
+    check_parameters,
 )
 
 
@@ -294,18 +205,18 @@ def _telling_cuts(case: StrategyCase) -> list[tuple[pd.Timestamp, str]]:
     for number, symbol in enumerate(ground.market):
         table = case.conditions(fresh(case.plugin), job, case.forecasts(ground.market), symbol)
         for column, name in enumerate(table):
-            turns = np.flatnonzero(np.diff(table[name].to_numpy()[:-2]) != 0)  # the bar before the turn
+            turns = np.flatnonzero(np.diff(table[name].to_numpy(np.float64)[:-2]) != 0)  # the bar before the turn
             if len(turns) and (column + number) % 2:
                 row = int(turns[len(turns) // 2])
                 found += [(table.index[row], symbol), (table.index[row + 1], symbol)]
     return sorted(set(found))
 
 
-def _attempt(case: StrategyCase, cut: pd.Timestamp, way: str, what: str, make: Callable[[Any], Any]) -> Any:
-    """``make`` with a newly executed strategy; an error there is a look ahead too."""
-    kind = fresh(case.plugin)
+@contextmanager
+def _blamed(case: StrategyCase, cut: pd.Timestamp, way: str, what: str) -> Iterator[None]:
+    """An error that only another future brings about is a look ahead too."""
     try:
-        return make(kind)
+        yield
     except Exception as error:
         raise LookAheadError(
             f"{case.file} cannot do without later candles: when those after {moment(cut)} were {case.past(cut, way).way}, {what} stopped "
@@ -331,29 +242,6 @@ def _joined(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> Forecasts:
     return {symbol: pd.DataFrame(made) for symbol, made in columns.items()}
 
 
-def _watched(strategy: Any, orders: list[Event]) -> Any:
-    """The strategy with a note of every order at the moment at which it is decided."""
-
-    def note(self: Any, order: Any) -> Any:
-        if order is not None:
-            feed, created = order.data, order.created
-            kind = order.ExecTypes[order.exectype]
-            text = f"a {kind} order of {created.size!r} {feed.candles.symbol} at {created.price!r}"
-            orders.append((feed.candles.time[len(feed) - 1], text))
-        return order
-
-    class Watched(strategy):  # type: ignore[misc]
-        def buy(self, *args: Any, **kwargs: Any) -> Any:
-            return note(self, super().buy(*args, **kwargs))
-
-        def sell(self, *args: Any, **kwargs: Any) -> Any:
-            return note(self, super().sell(*args, **kwargs))
-
-    Watched.__name__ = strategy.__name__
-    return Watched
-
-
 def _content(frame: pd.DataFrame) -> str:
     told = f"{list(frame.columns)} {len(frame)}".encode()
     return hashlib.sha256(told + frame.to_numpy(np.float64).tobytes()).hexdigest()
-

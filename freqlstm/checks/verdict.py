@@ -82,12 +82,15 @@ def first_difference(
         return None
     row, name = best
     before, after = values[name]
-    return index[row], name, shown_value(before[row]), shown_value(after[row])
+    truth = all(name not in table or table[name].dtype == bool for table in (one, two))
+    return index[row], name, _shown(before[row], truth), _shown(after[row], truth)
 
 
-def shown_value(value: float) -> str:
-    """A number so that two that differ in the last bit look different."""
-    return "nothing" if np.isnan(value) else repr(float(value))
+def _shown(value: float, truth: bool) -> str:
+    """A value so that two numbers that differ in the last bit look different."""
+    if np.isnan(value):
+        return "nothing"
+    return repr(bool(value)) if truth else repr(float(value))
 
 
 def moment(time: pd.Timestamp) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,31 +21,10 @@ from freqlstm.cli.console import (
     split_names,
 )
 from freqlstm.errors import UsageError
+from freqlstm.timerange import moment, parse_timerange
 
 if TYPE_CHECKING:
     from freqlstm.download import Summary
-
-
-def moment(text: str) -> pd.Timestamp:
-    """2024-01-31, 20240131, ``2024-01-31 12:00``, or seconds or milliseconds since 1970; UTC unless it says otherwise."""
-    if re.fullmatch(r"\d{10}|\d{13}", text):
-        return pd.Timestamp(int(text), unit="s" if len(text) == 10 else "ms", tz="UTC")
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a time. Write 2024-01-31, 20240131 or '2024-01-31 12:00', in UTC.") from None
-    return pd.Timestamp(read if read.tzinfo else read.replace(tzinfo=UTC)).tz_convert("UTC")
-
-
-def timerange(text: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """[start, end) as in 20240101-20240601; either side may be left out, as in ``20240101-``."""
-    found = re.fullmatch(r"(\d{8}|\d{10}|\d{13})?-(\d{8}|\d{10}|\d{13})?", text)
-    if not found or not any(found.groups()):
-        raise UsageError(
-            f"Time range {text!r} is not written START-END, as in 20240101-20240601 (the end is not included)."
-        )
-    start, end = (None if side is None else moment(side) for side in found.groups())
-    return start, end
 
 
 @click.command()
@@ -99,7 +76,7 @@ def download(
     if since is not None and days is not None:
         raise UsageError("--since and --days were both given. Give one: the other follows from it.")
     start, end = (
-        (moment(since) if since else None, moment(until) if until else None) if span is None else timerange(span)
+        (moment(since) if since else None, moment(until) if until else None) if span is None else parse_timerange(span)
     )
 
     from freqlstm.download import DownloadInterrupted

@@ -7,7 +7,6 @@ own but for what :class:`freqlstm.engines.broker.Ledger` lists.
 from __future__ import annotations
 
 import array
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines.broker import Ledger
 from freqlstm.engines.fills import Fill, Refusal
-from freqlstm.errors import FreqlstmError
+from freqlstm.errors import FreqlstmError, PluginError
 from freqlstm.strategy import Decisions, Strategy, failure, overrides_next
 
 _DAY = 86_400_000.0  # milliseconds
@@ -139,10 +138,15 @@ class ExposureSizer(bt.Sizer):  # type: ignore[misc]
         held = self.broker.getposition(data).size
         if held and (held < 0) == isbuy:
             return abs(float(held))
-        price = data.close[0]
-        size = 0.0 if math.isnan(price) else float(data.market_rules.floor(max(0.0, 0.95 * cash) / price))
+        if not len(data):
+            raise PluginError(
+                f"{data.candles.symbol} has no candle yet, so an order has no size. Wait for len(data) > 0."
+            )
+        wanted = max(0.0, 0.95 * cash) / data.close[0]
+        size = float(data.market_rules.floor(wanted))
         if not size:  # Backtrader drops an order without a size
-            self.broker.refuse(data, 0.0 if isbuy else -0.0, "", data.market_rules.refusal(0.0, price))
+            why = data.market_rules.refusal(size, data.close[0])
+            self.broker.refuse(data, wanted if isbuy else -wanted, "", why)
         return size
 
 

@@ -119,12 +119,17 @@ def _trade(legs: list[Fill], candles: Candles, explain: Explain, still_open: boo
     }
 
 
+def _repeats(before: Refusal, refusal: Refusal) -> bool:
+    same = before.reason == refusal.reason and (before.size < 0) == (refusal.size < 0)
+    return same and refusal.decided_row - before.decided_row <= 1
+
+
 def _refused(refusals: Iterable[Refusal], market: Mapping[str, Candles], explain: Explain) -> Iterable[dict[str, Any]]:
     newest: dict[str, Refusal] = {}
-    for refusal in refusals:
+    for refusal in sorted(refusals, key=lambda refusal: refusal.decided_row):
         before = newest.get(refusal.symbol)
         newest[refusal.symbol] = refusal
-        if before is not None and before.reason == refusal.reason and refusal.decided_row - before.decided_row <= 2:
+        if before is not None and _repeats(before, refusal):
             continue
         candles = market[refusal.symbol]
         text, votes, prediction = explain(refusal.symbol, refusal.reason, refusal.decided_row)

@@ -7,6 +7,7 @@ fetches a favicon. So its own page is not used: its functions are, each told eve
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import logging
 import warnings
@@ -120,11 +121,12 @@ def charts(returns: pd.Series[float], benchmark: pd.Series[float]) -> list[tuple
 def _draw(plot: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
     """One chart as a data URI, without QuantStats' own title; None where it finds these returns impossible to draw."""
     file = io.BytesIO()
+    looks = {"figsize": (6.4, 3.2), "fontname": "DejaVu Sans", "show": False, "ylabel": "", "subtitle": False}
+    if "subtitle" not in inspect.signature(plot).parameters:  # the heat map has none
+        del looks["subtitle"]
     with _quiet():
         try:
-            figure = plot(
-                **arguments, figsize=(6.4, 3.2), fontname="DejaVu Sans", subtitle=False, show=False, ylabel=""
-            )
+            figure = plot(**arguments, **looks)
         except (ValueError, ZeroDivisionError, IndexError):
             return None
         figure.suptitle("")

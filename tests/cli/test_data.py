@@ -61,6 +61,7 @@ def test_a_file_is_checked_before_its_import_however_bad_it_is(freqlstm, tmp_pat
     table.loc[4, "low"] = -1.0
     table.loc[6, "time"] = table.loc[5, "time"]
     table.to_csv(path, index=False)
+    CandleStore(tmp_path / "data").write(candles(symbol="ETH/USDT"))  # not asked for
     (report,) = json.loads(freqlstm("data", "check", path, "--json").stdout)
     assert (report["rows"], report["non_positive"], report["duplicates"]) == (10, 1, 1)
     assert freqlstm("import", path).exit_code == 1

@@ -16,7 +16,7 @@ import pytest
 
 from freqlstm import quality, stats
 from freqlstm.candles import Candles
-from freqlstm.report import figures, tearsheet, write_tearsheet
+from freqlstm.report import daily, figures, tearsheet, write_tearsheet
 from freqlstm.results import Result, trade_table
 from freqlstm.skill import forecast_skill
 
@@ -470,3 +470,11 @@ def test_every_number_on_the_page_is_that_of_stats_json(portfolio_page: Any, tmp
             digits = len(text.removesuffix("%").partition(".")[2])
             scale = 100 if text.endswith("%") else 1
             assert number(text) == pytest.approx(value * scale, abs=0.5000001 * 10**-digits, rel=1e-9), path
+
+
+def test_a_run_of_five_years_has_every_chart_of_quantstats() -> None:
+    days = pd.date_range("2019-01-01", periods=1820, tz="UTC")
+    ours, hold = (pd.Series(np.random.default_rng(seed).normal(0, 0.02, 1820), index=days) for seed in (1, 2))
+    titles = [title for title, _ in daily.charts(ours, hold)]
+    assert titles[-3:] == ["Monthly returns, percent", "Return quantiles", "Returns by year"]
+    assert len(titles) == 11

@@ -1,0 +1,123 @@
+"""``freqlstm check``: proves that plugins never peek at the future and keep their other promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from freqlstm.cli.console import json_option, note, pairs_option, print_json, progress_bar, timeframe_option
+from freqlstm.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from freqlstm.candles import Candles
+    from freqlstm.plugins import Plugin
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
+@pairs_option
+@timeframe_option
+@click.option("--timerange", metavar="FROM-TO", default="", help="20230101-20230401 in UTC: which stored candles.")
+@click.option("--exchange", metavar="NAME", default="", help="Whose stored candles; demo is the synthetic market.")
+@json_option
+@click.pass_obj
+def check(
+    root: Path,
+    names: tuple[str, ...],
+    pairs: tuple[str, ...],
+    timeframe: str | None,
+    timerange: str,
+    exchange: str,
+    as_json: bool,
+) -> None:
+    """Prove that strategies and signals never peek at the future: all of the project's and the shipped ones, or those named.
+
+    Everything is run again on candles whose future was removed or changed; nothing before may change. Runs on the synthetic
+    demo market unless a pair, a timeframe or an exchange is given. A strategy's signals are checked with it.
+    """
+    from freqlstm.checks import cases_of, run_checks
+
+    plugins = [found for name in names for found in named(name, root)] or everything(root)
+    market = (
+        stored(pairs, timeframe, timerange, exchange, root) if pairs or timeframe or timerange or exchange else None
+    )
+    outcomes = []
+    with progress_bar() as progress:
+        for outcome in run_checks(cases_of(plugins, root, market), progress):
+            outcomes.append(outcome)
+            if not as_json:
+                verdict = "PASS" if outcome.passed else "FAIL"
+                click.echo(f"{verdict}  {outcome.plugin.name}: {outcome.claim if outcome.passed else outcome.reason}")
+                for hint in outcome.hints:
+                    click.echo(f"      hint: {hint}")
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if as_json:
+        print_json(
+            [
+                {"plugin": o.plugin.name, "kind": o.plugin.kind, "file": str(o.plugin.path), "check": o.check, "claim": o.claim,
+                 "passed": o.passed, "reason": o.reason, "looks_ahead": o.looks_ahead, "hints": o.hints, "seconds": round(o.seconds, 3)}
+                for o in outcomes
+            ]
+        )  # fmt: skip
+    checked = len({outcome.plugin.path for outcome in outcomes})
+    note(f"{len(outcomes)} checks of {checked} {'plugin' if checked == 1 else 'plugins'}, {len(failed)} failed.")
+    if failed:
+        raise SystemExit(1)
+
+
+def everything(root: Path) -> list[Plugin]:
+    """All strategies and signals that the project can use."""
+    from freqlstm.plugins import discover
+
+    return [*discover("signal", root), *discover("strategy", root)]
+
+
+def named(name: str, root: Path) -> list[Plugin]:
+    """The strategy or the signal of that name, or both; for a file, what its class is."""
+    from freqlstm.errors import PluginError
+    from freqlstm.plugins import find
+
+    found, errors = [], []
+    kinds = ("strategy", "signal")
+    for kind in kinds:
+        try:
+            plugin = find(kind, name, root)
+            if name.endswith(".py"):
+                plugin.load()  # refuses the other kind
+            found.append(plugin)
+        except (UnknownName, PluginError) as error:
+            errors.append(error)
+    if found:
+        return found
+    unknown = [error for error in errors if isinstance(error, UnknownName)]
+    if len(unknown) == len(kinds):
+        known = [each for error in unknown for each in error.known]
+        raise UnknownName(
+            "strategy or signal", name, known, "`freqlstm strategies` and `freqlstm signals` list what there is."
+        )
+    folder = Path(name).resolve().parent.name
+    raise errors[kinds.index("signal") if folder == "signals" else 0]
+
+
+def stored(
+    pairs: tuple[str, ...], timeframe: str | None, timerange: str, exchange: str, root: Path
+) -> dict[str, Candles]:
+    """Stored candles, or those of the demo market at another timeframe, of the time range."""
+    from freqlstm.checks import SYMBOLS
+    from freqlstm.project import Project
+    from freqlstm.run import Run, load_market, parse_timerange
+
+    run = Run(strategy="", pairs=pairs or SYMBOLS, timeframe=timeframe or "1m", timerange=timerange, exchange=exchange)
+    warnings: list[str] = []
+    market = load_market(run, Project(root), warnings)
+    for warning in warnings:
+        note(f"Warning: {warning}")
+    start, end = parse_timerange(timerange) if timerange else (None, None)
+    market = {symbol: candles.between(start, end) for symbol, candles in market.items()}
+    if not all(len(candles) for candles in market.values()):
+        raise UsageError(
+            f"There are no candles in the time range {timerange!r}. `freqlstm data list` shows what is stored."
+        )
+    return market

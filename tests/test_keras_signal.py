@@ -1,0 +1,374 @@
+"""Signals made of a Keras model, with a network small enough to train in a second."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_candles
+
+from freqlstm import provenance
+from freqlstm.candles import Candles
+from freqlstm.errors import ModelError, PluginError, TooFewCandles
+from freqlstm.features import compute
+from freqlstm.keras_signal import KerasSignal, _slope
+from freqlstm.targets import Target
+from freqlstm.windows import gather
+
+BTC, ETH = "BTC/USDT", "ETH/USDT"
+
+
+class Small(KerasSignal):
+    features = ("return_lag_0", "range_1", "time_of_day_sin")
+    lookback: int = 4
+    seeds: int = 1
+    epochs: int = 1
+    dropout: float = 0.0
+
+    def build(self, n_features: int) -> keras.Model:
+        layers = [keras.Input((self.lookback, n_features)), keras.layers.Flatten(), keras.layers.Dense(4, "tanh")]
+        return keras.Sequential([*layers, keras.layers.Dropout(self.dropout), keras.layers.Dense(1)])
+
+
+@pytest.fixture(scope="module")
+def market() -> dict[str, Candles]:
+    return {BTC: make_candles(2500)}
+
+
+@pytest.fixture(scope="module")
+def fitted(market: dict[str, Candles]) -> Small:
+    return Small().fit(market)
+
+
+def reverting(rows: int = 4000) -> Candles:
+    """A market in which every move is half undone by the next one."""
+    shock = np.random.default_rng(3).normal(0, 1e-3, rows)
+    close = 100 * np.exp(np.cumsum(shock - 0.5 * np.concatenate([[0.0], shock[:-1]])))
+    open_ = np.concatenate([[100.0], close[:-1]])
+    frame = pd.DataFrame(
+        {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close, "volume": 1.0},
+        index=pd.date_range("2024-01-01", periods=rows, freq="min", tz="UTC"),
+    )
+    return Candles.from_frame(frame, BTC, "1m")
+
+
+def scrambled(candles: Candles, first: int) -> Candles:
+    """The same candles with other ones from row ``first`` on."""
+    frame = candles.frame.copy()
+    frame.iloc[first:] *= np.random.default_rng(1).uniform(1.5, 3.0, (len(frame) - first, 1))
+    return Candles(frame, candles.symbol, candles.timeframe)
+
+
+# What it sees
+
+
+def test_predictions_are_there_after_the_warmup_and_on_every_bar_then(fitted: Small, market: dict[str, Candles]) -> None:
+    said = fitted.predict(market[BTC])
+    assert fitted.warmup == 303  # 301 bars for scaled returns and ranges, then a window of 4
+    assert said.iloc[:303].isna().all(axis=None) or said.iloc[:302].isna().all(axis=None)
+    assert np.isfinite(said.iloc[303:].to_numpy()).all()
+    assert said.index.equals(market[BTC].time)
+
+
+def test_no_prediction_changes_when_later_candles_change_or_are_missing(fitted: Small, market: dict[str, Candles]) -> None:
+    whole = fitted.predict(market[BTC])
+    for rows in (304, 1000, 1777, 2499):
+        pd.testing.assert_frame_equal(
+            fitted.predict(market[BTC].rows(0, rows)), whole.iloc[:rows], check_exact=True, check_freq=False
+        )
+        pd.testing.assert_frame_equal(
+            fitted.predict(scrambled(market[BTC], rows)).iloc[:rows], whole.iloc[:rows], check_exact=True, check_freq=False
+        )
+
+
+def test_a_prediction_needs_no_more_history_than_the_warmup(fitted: Small, market: dict[str, Candles]) -> None:
+    late = market[BTC].rows(1000, 2500)
+    said, whole = fitted.predict(late), fitted.predict(market[BTC])
+    np.testing.assert_allclose(said.iloc[303:], whole.iloc[1303:], rtol=1e-5, atol=1e-9)
+
+
+def test_no_prediction_spans_a_gap(fitted: Small, market: dict[str, Candles]) -> None:
+    frame = market[BTC].frame.drop(market[BTC].time[1000])
+    said = fitted.predict(Candles(frame, BTC, "1m"))["prediction"].to_numpy()
+    assert np.isnan(said[1000:1302]).all()
+    assert np.isfinite(said[1303:]).all()
+
+
+def test_predicting_changes_neither_the_candles_nor_anybodys_random_numbers(market: dict[str, Candles]) -> None:
+    before = market[BTC].frame.copy()
+    random.seed(5)
+    np.random.seed(5)
+    wanted = random.random(), np.random.random()
+    random.seed(5)
+    np.random.seed(5)
+    Small().fit(market).predict(market[BTC])
+    assert (random.random(), np.random.random()) == wanted
+    pd.testing.assert_frame_equal(market[BTC].frame, before, check_exact=True)
+
+
+# Training rows only
+
+
+def test_scalers_and_weights_come_from_the_bars_before_validation(market: dict[str, Candles], fitted: Small) -> None:
+    usable = np.arange(303, 2495)
+    fit_bars, validation_bars = fitted.split(usable)
+    first = int(validation_bars[0])
+    assert fit_bars[-1] + fitted.horizon < first
+    other = Small().fit({BTC: scrambled(market[BTC], first)})
+    assert other.scaling_ == fitted.scaling_
+    for mine, theirs in zip(fitted.networks_[0].get_weights(), other.networks_[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert other.slope_ != fitted.slope_ or other.spread_ != fitted.spread_
+
+
+def test_the_scalers_are_mean_and_deviation_of_the_fitted_bars(market: dict[str, Candles], fitted: Small) -> None:
+    raw = compute(fitted.features, market[BTC])
+    usable = np.flatnonzero(np.isfinite(raw.to_numpy()).all(axis=1))[3:]
+    usable = usable[usable + fitted.horizon < len(raw)]
+    known = raw.to_numpy()[fitted.split(usable)[0]]
+    assert fitted.scaling_[BTC]["mean"] == known.mean(axis=0).tolist()
+    assert fitted.scaling_[BTC]["std"] == known.std(axis=0).tolist()
+
+
+def test_inputs_are_the_features_scaled_and_clipped(market: dict[str, Candles], fitted: Small) -> None:
+    seen = fitted.inputs(market[BTC])
+    raw = compute(fitted.features, market[BTC])
+    scaling = fitted.scaling_[BTC]
+    wanted = ((raw - scaling["mean"]) / scaling["std"]).clip(-5, 5)
+    pd.testing.assert_frame_equal(seen, wanted, check_freq=False)
+    assert seen.abs().max(axis=None) == 5.0
+
+
+def test_a_feature_that_never_moves_is_harmless(market: dict[str, Candles]) -> None:
+    signal = Small(features=["return_lag_0", "minute_of_quarter"])
+    frozen = market[BTC].frame.iloc[::1].copy()
+    signal.fit({BTC: Candles(frozen, BTC, "1m")})
+    signal.scaling_[BTC]["std"][1] = 1.0
+    assert np.isfinite(signal.predict(market[BTC])["prediction"].to_numpy()[400:]).all()
+
+
+# What it learns
+
+
+def test_a_planted_pattern_is_learned() -> None:
+    candles = reverting()
+    signal = Small(horizon=1, epochs=4, learning_rate=0.02).fit({BTC: candles.rows(0, 3000)})
+    said = signal.predict(candles)["prediction"].to_numpy()[3000:-1]
+    came = np.diff(np.log(candles.close.to_numpy()))[3000:]
+    assert np.corrcoef(said, came)[0, 1] > 0.3
+    assert signal.slope_ > 0.5
+
+
+def test_the_best_epoch_is_restored(market: dict[str, Candles]) -> None:
+    signal = Small(epochs=4, learning_rate=1.0).fit(market)
+    errors = signal.report_["validation_errors"][0]
+    assert signal.report_["best_epochs"] == [int(np.argmin(errors)) + 1]
+    assert len(errors) <= int(np.argmin(errors)) + 2  # one epoch without a better error is the last
+    raw = signal.inputs(market[BTC]).to_numpy(np.float32)
+    target = Target("return", 5)
+    units = target.units(market[BTC])
+    usable = np.flatnonzero(np.isfinite(raw).all(axis=1))[3:]
+    usable = usable[np.isfinite(units[usable])]
+    check = signal.split(usable)[1]
+    output = np.asarray(signal.networks_[0](gather(raw, check, 4)))[:, 0]
+    np.testing.assert_allclose(np.mean((output - target.label(units[check])) ** 2), min(errors), rtol=1e-5)
+
+
+def test_networks_of_other_seeds_differ_and_are_averaged(market: dict[str, Candles]) -> None:
+    pair = Small(seeds=2).fit(market)
+    weights = [network.get_weights()[0] for network in pair.networks_]
+    assert not np.array_equal(weights[0], weights[1])
+    single = Small(seeds=1).fit(market)
+    np.testing.assert_array_equal(weights[0], single.networks_[0].get_weights()[0])  # reusing the trace changed nothing
+
+
+def test_the_slope_is_least_squares_kept_between_zero_and_one() -> None:
+    forecast = np.array([1.0, -1.0, 2.0])
+    assert _slope(forecast, 0.25 * forecast) == 0.25
+    assert _slope(forecast, 3 * forecast) == 1.0
+    assert _slope(forecast, -forecast) == 0.0
+    assert _slope(forecast * 0, forecast) == 0.0
+
+
+def test_the_interval_holds_the_share_of_validation_outcomes_that_was_asked_for(market: dict[str, Candles]) -> None:
+    signal = Small(interval=0.5).fit(market)
+    said = signal.predict(market[BTC])
+    came = Target("return", 5).outcome(market[BTC])
+    first = 303 + int(0.8 * (2495 - 303))
+    inside = ((came >= said["prediction_low"]) & (came <= said["prediction_high"])).iloc[first:2495]
+    assert inside.mean() == pytest.approx(0.5, abs=0.02)
+    assert (said["prediction_low"] <= said["prediction_high"]).iloc[303:].all()
+
+
+def test_a_direction_is_a_probability_and_has_no_interval(market: dict[str, Candles]) -> None:
+    said = Small(target="direction").fit(market).predict(market[BTC])
+    assert isinstance(said, pd.Series)
+    assert said.iloc[303:].between(0, 1).all()
+
+
+def test_a_volatility_is_a_log_variance_over_the_horizon(market: dict[str, Candles]) -> None:
+    said = Small(target="volatility").fit(market).predict(market[BTC])["prediction"].iloc[303:]
+    assert np.exp(said).mean() == pytest.approx(5 * 1e-6, rel=0.5)  # the bars' returns have a deviation of 0.001
+
+
+def test_symbols_are_pooled_each_with_its_own_scaling(market: dict[str, Candles]) -> None:
+    both = {**market, ETH: make_candles(2500, seed=8, symbol=ETH)}
+    signal = Small().fit(both)
+    assert signal.report_["fitted_windows"] > 1.9 * Small().fit(market).report_["fitted_windows"]
+    assert signal.scaling_[BTC] != signal.scaling_[ETH]
+    turned = Small().fit({ETH: both[ETH], BTC: both[BTC]})
+    pd.testing.assert_frame_equal(turned.predict(both[ETH]), signal.predict(both[ETH]), check_exact=True)
+    with pytest.raises(ModelError, match=r"^Small was not fitted on SOL/USDT, only on BTC/USDT, ETH/USDT\."):
+        signal.predict(make_candles(400, symbol="SOL/USDT"))
+
+
+def test_validation_of_pooled_symbols_begins_at_one_moment(market: dict[str, Candles]) -> None:
+    """Otherwise the labels of one symbol would tell what validation of another will see."""
+    late = make_candles(1500, seed=8, symbol=ETH, start="2024-01-01 16:40")  # the last 1,500 of BTC's 2,500 minutes
+    signal = Small().fit({**market, ETH: late})
+    bars = np.unique(np.concatenate([np.arange(303, 2495), np.arange(1303, 2495)]))
+    first = int(signal.split(bars)[1][0])
+    changed = {BTC: scrambled(market[BTC], first), ETH: scrambled(late, first - 1000)}
+    assert Small().fit(changed).scaling_ == signal.scaling_
+
+
+def test_progress_counts_epochs(market: dict[str, Candles]) -> None:
+    told: list[tuple[float, float, str]] = []
+    Small(seeds=2).fit(market, lambda done, total, text: told.append((done, total, text)))
+    assert told == [
+        (0, 2, "network 1 of 2, epoch 1"), (1, 2, "network 1 of 2 fitted"),
+        (1, 2, "network 2 of 2, epoch 1"), (2, 2, "network 2 of 2 fitted"),
+    ]  # fmt: skip
+
+
+def test_too_few_candles_are_named() -> None:
+    with pytest.raises(TooFewCandles, match=r"^BTC/USDT has 200 candles to train on, which leave 0 windows with a label\."):
+        Small().fit({BTC: make_candles(200)})
+
+
+def test_a_training_that_diverges_is_named(market: dict[str, Candles]) -> None:
+    class Exploding(Small):
+        def build(self, n_features: int) -> keras.Model:
+            network = super().build(n_features)
+            network.layers[-1].set_weights([np.full((4, 1), np.inf), np.zeros(1)])
+            return network
+
+    with pytest.raises(ModelError, match=r"^Training of Exploding diverged in epoch 1: the validation error is nan\. Lower"):
+        Exploding().fit(market)
+
+
+# What build may return
+
+
+def with_build(build: Any) -> Small:
+    return type("Odd", (Small,), {"build": build, "__module__": __name__})()
+
+
+def test_a_build_that_is_no_network_of_the_right_shape_is_refused(market: dict[str, Candles]) -> None:
+    def wide(self: Small, n: int) -> keras.Model:
+        return keras.Sequential([keras.Input((self.lookback, n)), keras.layers.Flatten(), keras.layers.Dense(2)])
+
+    def deaf(self: Small, n: int) -> keras.Model:
+        return keras.Sequential([keras.Input((self.lookback + 1, n)), keras.layers.Flatten(), keras.layers.Dense(1)])
+
+    def lambdas(self: Small, n: int) -> keras.Model:
+        layers = [keras.Input((self.lookback, n)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x * 2)]
+        return keras.Sequential([*layers, keras.layers.Dense(1)])
+
+    for build, message in [
+        (lambda self, n: "network", r"^Odd\.build returned a str\. It must return a keras\.Model\.$"),
+        (wide, r"^Odd\.build returned a model with outputs of shape \(1, 2\) for one window\. It must be \(1, 1\)\.$"),
+        (deaf, r"^Odd\.build returned a model that cannot read windows of shape \(batch, 4, 3\): "),
+        (lambdas, r"^Odd\.build uses a Lambda layer, whose code cannot be saved safely\. Write a subclass"),
+    ]:
+        with pytest.raises(PluginError, match=message):
+            with_build(build).fit(market)
+
+
+# Files
+
+
+def test_saving_and_loading_keeps_every_bit(fitted: Small, market: dict[str, Candles], tmp_path: Path) -> None:
+    fitted.save(tmp_path / "m")
+    assert sorted(file.name for file in (tmp_path / "m").iterdir()) == ["model_0.keras", "signal.json"]
+    loaded = Small.load(tmp_path / "m")
+    pd.testing.assert_frame_equal(loaded.predict(market[BTC]), fitted.predict(market[BTC]), check_exact=True)
+
+
+def test_a_saved_network_is_plain_keras(fitted: Small, market: dict[str, Candles], tmp_path: Path) -> None:
+    fitted.save(tmp_path / "m")
+    network = keras.saving.load_model(tmp_path / "m" / "model_0.keras", safe_mode=True)
+    window = np.ones((1, 4, 3), np.float32)
+    np.testing.assert_array_equal(network(window), fitted.networks_[0](window))
+
+
+def resealed(folder: Path) -> None:
+    """Make signal.json agree with files that were exchanged."""
+    value = provenance.read_sealed(folder / "signal.json")
+    value["files"] = {name: provenance.file_digest(folder / name) for name in value["files"]}
+    provenance.write_sealed(folder / "signal.json", value)
+
+
+def test_a_foreign_or_damaged_network_is_refused_even_if_signal_json_agrees(fitted: Small, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    fitted.save(folder)
+    file = folder / "model_0.keras"
+    whole = file.read_bytes()
+
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match=r"model_0\.keras was damaged or changed since it was written\."):
+        Small.load(folder)
+    resealed(folder)
+    with pytest.raises(ModelError, match=r"model_0\.keras does not hold the weights of Small\. Fit the signal again\.$"):
+        Small.load(folder)
+
+    keras.Sequential([keras.Input((4, 7)), keras.layers.Flatten(), keras.layers.Dense(1)]).save(file)
+    resealed(folder)
+    with pytest.raises(ModelError, match=r"model_0\.keras does not hold the weights of Small\."):
+        Small.load(folder)
+
+    file.write_bytes(whole)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][1]["class_name"] = "Lambda"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in {**members, "config.json": json.dumps(config).encode()}.items():
+            archive.writestr(name, content)
+    resealed(folder)
+    with pytest.raises(ModelError, match=r"model_0\.keras holds a Lambda layer, which is code\. It is refused"):
+        Small.load(folder)
+
+
+# The same everywhere
+
+PROGRAM = """
+import sys
+sys.path[:0] = {path!r}
+import pandas as pd
+from conftest import make_candles
+from test_keras_signal import Small
+candles = make_candles(1500)
+said = Small(seeds=2, epochs=2, dropout=0.2, lookback=3).fit({{"BTC/USDT": candles}}).predict(candles)
+print(int(pd.util.hash_pandas_object(said).sum()))
+"""
+
+
+def test_another_process_gives_the_same_bits() -> None:
+    here = Path(__file__).resolve().parent
+    candles = make_candles(1500)
+    said = Small(seeds=2, epochs=2, dropout=0.2, lookback=3).fit({BTC: candles}).predict(candles)
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(path=[str(here), str(here.parent)])],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(ended.stdout) == int(pd.util.hash_pandas_object(said).sum())

@@ -1,0 +1,98 @@
+"""The ledger of trials."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from freqlstm.errors import StoreError
+from freqlstm.ledger import Trial, record, trials
+
+TRIAL = Trial(
+    "abc", "binance", "1m", ("BTC/USDT", "ETH/USDT"), "2024-01-01T00:00:00+00:00", "2024-02-01T00:00:00+00:00", 1.5
+)
+
+
+def tried(ledger: Path, **other: str) -> dict[str, float | None]:
+    told = {
+        "exchange": "binance", "timeframe": "1m", "start": "2024-01-10T00:00:00+00:00", "end": "2024-01-11T00:00:00+00:00",
+        **other,
+    }  # fmt: skip
+    return trials(ledger, told["exchange"], told["timeframe"], ["BTC/USDT"], told["start"], told["end"])
+
+
+def test_nothing_was_tried_before_the_first_trial(tmp_path: Path) -> None:
+    assert tried(tmp_path / "trials.jsonl") == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_counts_once_with_its_newest_sharpe(tmp_path: Path) -> None:
+    ledger = tmp_path / "deep" / "trials.jsonl"
+    for trial in (TRIAL, replace(TRIAL, configuration="def", sharpe=None), replace(TRIAL, sharpe=-0.25)):
+        record(ledger, trial)
+    assert tried(ledger) == {"abc": -0.25, "def": None}
+    assert len(ledger.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"exchange": "kraken"}, {"timeframe": "5m"}, {"start": "2024-02-01T00:00:00+00:00", "end": "2024-03-01T00:00:00+00:00"},
+        {"start": "2023-12-01T00:00:00+00:00", "end": "2024-01-01T00:00:00+00:00"},
+    ],
+)  # fmt: skip
+def test_trials_on_other_candles_do_not_count(tmp_path: Path, other: dict[str, str]) -> None:
+    record(tmp_path / "trials.jsonl", TRIAL)
+    assert tried(tmp_path / "trials.jsonl") == {"abc": 1.5}
+    assert tried(tmp_path / "trials.jsonl", **other) == {}
+
+
+def test_trials_of_no_common_symbol_do_not_count(tmp_path: Path) -> None:
+    record(tmp_path / "trials.jsonl", TRIAL)
+    assert trials(tmp_path / "trials.jsonl", "binance", "1m", ["SOL/USDT"], TRIAL.start, TRIAL.end) == {}
+
+
+@pytest.mark.parametrize("line", [b"{", b"[1]", b'{"configuration": "x"}', b"\xff", b"5"])
+def test_a_line_that_is_no_trial_is_named(tmp_path: Path, line: bytes) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    record(ledger, TRIAL)
+    with ledger.open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(StoreError) as error:
+        tried(ledger)
+    assert str(error.value) == f"Line 2 of {ledger} is not a trial. Restore the file, or move it away to start anew."
+
+
+def test_two_processes_lose_no_trial(tmp_path: Path) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    program = (
+        "import sys, pathlib; from freqlstm.ledger import Trial, record\n"
+        "for n in range(60):\n"
+        "    record(pathlib.Path(sys.argv[1]), Trial(f'{sys.argv[2]}{n}', 'binance', '1m', ('BTC/USDT',), '2024-01-01', '2024-03-01', n))"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", program, str(ledger), name]) for name in "ab"]
+    assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
+    assert len(tried(ledger)) == 120
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
+    """A limit on the size of files, in a process of its own, stops the write in the middle of the line."""
+    ledger = tmp_path / "trials.jsonl"
+    record(ledger, TRIAL)
+    before = ledger.read_bytes()
+    program = (
+        "import resource, signal, sys, pathlib; from freqlstm.ledger import Trial, record\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "record(pathlib.Path(sys.argv[1]), Trial('x', 'binance', '1m', ('BTC/USDT',), '2024-01-01', '2024-03-01', 1.0))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(ledger), str(len(before) + 20)], capture_output=True, text=True, timeout=60
+    )
+    assert "StoreError" in ended.stderr
+    assert f"The trial could not be added to {ledger}: File too large. Make room" in ended.stderr
+    assert ledger.read_bytes() == before

@@ -1,0 +1,174 @@
+"""Which candles a run is about: pairs, exchange, timeframe and time range, or one sentence that says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import make_candles
+
+from freqlstm.candles import Candles
+from freqlstm.demo import demo_candles
+from freqlstm.errors import FreqlstmError, NoCandles, OffGridCandles, TooFewCandles, UnknownName, UsageError
+from freqlstm.selection import Selection, candles_of
+from freqlstm.store import CandleStore, Project
+from freqlstm.timerange import parse_timerange, timerange_text
+
+
+def utc(text: str) -> pd.Timestamp:
+    return pd.Timestamp(text, tz="UTC")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def store(project: Project, *, symbol: str = "BTC/USDT", exchange: str = "binance", rows: int = 3000) -> Candles:
+    candles = make_candles(rows, symbol=symbol)
+    stored = Candles(candles.frame, symbol, "1m", exchange)
+    CandleStore(project.data).write(stored)
+    return stored
+
+
+def test_the_stored_candles_of_the_only_exchange_are_used_without_naming_it(project: Project) -> None:
+    stored = store(project)
+    warn: list[str] = []
+    assert Selection().load(project, warn)["BTC/USDT"].digest == stored.digest
+    assert warn == []
+
+
+def test_an_empty_project_uses_the_demo_market_and_says_that_it_is_synthetic(project: Project) -> None:
+    warn: list[str] = []
+    market = Selection(timeframe="1d").load(project, warn)
+    assert market["BTC/USDT"].digest == demo_candles("BTC/USDT", "1d").digest
+    assert market["BTC/USDT"].synthetic
+    assert warn == [
+        "No candles are stored: this uses the demo market, which is SYNTHETIC. Its results say nothing about real ones."
+    ]
+
+
+def test_a_time_range_is_never_answered_with_the_demo_market_unless_it_is_named(project: Project) -> None:
+    with pytest.raises(NoCandles) as refused:
+        Selection(timerange="20240110-20240120").load(project, [])
+    assert str(refused.value) == (
+        f"No 1m candles of BTC/USDT are stored in {project.data}. `freqlstm download -p BTC/USDT -i 1m --days 90` or "
+        f"`freqlstm import FILE` stores some; --exchange demo uses the synthetic market."
+    )
+    assert Selection(timerange="20240110-20240120", exchange="demo", timeframe="1d").load(project, [])
+
+
+def test_the_pair_that_is_not_stored_is_the_one_that_is_named(project: Project) -> None:
+    store(project)
+    with pytest.raises(NoCandles, match="No 1m candles of ETH/USDT are stored"):
+        Selection(pairs=("BTC/USDT", "ETH/USDT")).load(project, [])
+
+
+def test_candles_of_two_exchanges_are_not_mixed_up(project: Project) -> None:
+    store(project)
+    store(project, exchange="kraken")
+    with pytest.raises(UsageError) as refused:
+        Selection().load(project, [])
+    assert str(refused.value) == "BTC/USDT are stored from binance and kraken. Choose one with --exchange."
+    assert Selection(exchange="kraken").load(project, [])["BTC/USDT"].exchange == "kraken"
+
+
+def test_the_demo_market_has_four_pairs(project: Project) -> None:
+    with pytest.raises(UnknownName, match=r"No pair of the demo market named 'DOGE/USDT'\."):
+        Selection(pairs=("DOGE/USDT",), exchange="demo").load(project, [])
+
+
+def test_off_grid_candles_are_refused_until_they_are_accepted(project: Project) -> None:
+    candles = make_candles(200)
+    shifted = candles.frame.set_axis((candles.time + pd.Timedelta(seconds=20)).rename("time"))
+    CandleStore(project.data).write(Candles(shifted, "BTC/USDT", "1m", "binance"))
+    with pytest.raises(OffGridCandles, match="200 of 200 candles of BTC/USDT 1m do not open on the 1m grid"):
+        Selection().load(project, [])
+    assert len(Selection(accept_off_grid=True).load(project, [])["BTC/USDT"]) == 200
+
+
+def test_a_time_range_outside_the_data_says_what_there_is(project: Project) -> None:
+    store(project)
+    selection = Selection(timerange="20250101-20250201")
+    with pytest.raises(NoCandles) as refused:
+        selection.span(selection.load(project, []), [])
+    assert str(refused.value) == (
+        "The time range 20250101-20250201 lies outside the data: BTC/USDT 1m candles reach from 2024-01-01 00:00 to "
+        "2024-01-03 02:00 UTC. Choose one inside, or get more candles."
+    )
+
+
+def test_a_time_range_partly_outside_the_data_is_cut_with_a_warning(project: Project) -> None:
+    store(project)
+    selection, warn = Selection(timerange="20231215-20240201"), list[str]()
+    span = selection.span(selection.load(project, []), warn)
+    assert span == (utc("2024-01-01"), utc("2024-01-03 02:00"))
+    assert [text.split(":")[0] for text in warn] == ["It begins at 2024-01-01 00", "It ends at 2024-01-03 02"]
+
+
+def test_without_a_time_range_the_first_training_span_is_left_out(project: Project) -> None:
+    store(project)
+    selection = Selection()
+    market = selection.load(project, [])
+    assert selection.span(market, [], pd.Timedelta(hours=30)) == (utc("2024-01-03"), utc("2024-01-03 02:00"))
+    assert selection.span(market, []) == (utc("2024-01-01"), utc("2024-01-03 02:00"))
+    with pytest.raises(TooFewCandles, match="The first fold needs 30 days of candles to train on"):
+        selection.span(market, [], pd.Timedelta(days=30))
+
+
+def test_the_candles_of_a_selection_lie_in_its_time_range(project: Project) -> None:
+    store(project)
+    market = candles_of(project, [], pairs=(), timeframe=None, timerange="20240102-20240103", exchange="")
+    assert (market["BTC/USDT"].time[0], market["BTC/USDT"].time[-1]) == (utc("2024-01-02"), utc("2024-01-02 23:59"))
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("20230101-20230401", (utc("2023-01-01"), utc("2023-04-01"))),
+        ("20230101-", (utc("2023-01-01"), None)),
+        ("-20230401", (None, utc("2023-04-01"))),
+        ("20230101T0930-20230101T1000", (utc("2023-01-01 09:30"), utc("2023-01-01 10:00"))),
+    ],
+)
+def test_a_time_range_is_read(text: str, span: tuple[pd.Timestamp | None, pd.Timestamp | None]) -> None:
+    assert parse_timerange(text) == span
+
+
+@pytest.mark.parametrize(
+    "text", ["2023", "yesterday-today", "-", "2023-01-01", "20230101-20230401-20230501"]
+)
+def test_what_is_not_a_time_range_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError, match=r"It must be like 20230101-20230401 \(UTC, end not included\), or open"):
+        parse_timerange(text)
+
+
+def test_a_day_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"'20231301' is not a time\. Write 2024-01-31, 20240131 or"):
+        parse_timerange("20231301-")
+
+
+def test_a_time_range_that_ends_before_it_starts_is_refused() -> None:
+    with pytest.raises(UsageError, match="ends before it starts. Swap its two dates."):
+        Selection(timerange="20230401-20230101")
+
+
+def test_a_time_range_written_down_reads_back_the_same() -> None:
+    span = (utc("2023-01-01"), utc("2023-01-02 03:04"))
+    assert timerange_text(*span) == "20230101-20230102T0304"
+    assert parse_timerange(timerange_text(*span)) == span
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"pairs": ()}, "No pair is given. Name at least one, as in --pairs BTC/USDT."),
+        ({"pairs": ("BTCUSDT",)}, "Pair 'BTCUSDT' is not written BASE/QUOTE, as in 'BTC/USDT'."),
+        ({"timeframe": "7m"}, "Timeframe '7m' is not known. It must be one of 1s, 5s,"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(FreqlstmError) as refused:
+        Selection(**wrong)  # type: ignore[arg-type]
+    assert str(refused.value).startswith(message)
