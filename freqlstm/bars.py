@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from freqlstm import indicators
 from freqlstm.candles import COLUMNS, Candles
 from freqlstm.columns import Absent, Column
 from freqlstm.errors import PluginError
+
+CONDITIONS = ("enter_long", "exit_long", "enter_short", "exit_short")
 
 
 class Macd(NamedTuple):
@@ -156,3 +159,30 @@ def condition(bars: Bars, made: Any, where: str) -> Column | None:
             f"{where} returned a {type(made).__name__} with other times than those of bars. Keep the index."
         )
     return made if isinstance(made, Column) else Column.of(pd.Series(values, index=bars.time), "condition")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the four conditions say at the close of each bar of one symbol; shape (bars,), bool, False where not ready."""
+
+    enter_long: np.ndarray
+    exit_long: np.ndarray
+    enter_short: np.ndarray
+    exit_short: np.ndarray
+    columns: Mapping[str, Column]  # the conditions as the strategy made them, on all bars that it was given
+    offset: int = 0  # bars of history that were cut off in front
+
+    def since(self, row: int) -> Decisions:
+        """The decisions from ``row`` on."""
+        return replace(self, **{name: getattr(self, name)[row:] for name in CONDITIONS}, offset=self.offset + row)
+
+    def fired(self, name: str, row: int) -> str:
+        """The comparisons inside condition ``name`` that were true at ``row``."""
+        column = self.columns.get(name)
+        terms = getattr(column, "terms", None) or {}
+        return " & ".join(text for text, truth in terms.items() if truth[row + self.offset])
+
+    def votes(self, name: str, row: int) -> str:
+        """The points of the vote inside condition ``name`` at ``row``; empty where it has none."""
+        votes = getattr(self.columns.get(name), "votes", None)
+        return "" if votes is None else f"{votes[row + self.offset]:g}"

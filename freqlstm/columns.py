@@ -35,7 +35,7 @@ class Absent:
         return other
 
     def __getattr__(self, name: str) -> Absent:
-        if name.startswith("_"):
+        if name.startswith("_") or name == "input_objs":  # what pandas asks every stranger for
             raise AttributeError(name)
         return self
 
@@ -50,6 +50,7 @@ class Absent:
     __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rpow__ = _absent
     __neg__ = __pos__ = __abs__ = __invert__ = __call__ = __getitem__ = _absent
     __hash__ = None  # type: ignore[assignment]
+    __iter__ = None  # or __getitem__ would make it endless
 
 
 class Column(pd.Series):

@@ -8,12 +8,10 @@ given to `fit`: the scalers and weights from the first part, the rest from the v
 from __future__ import annotations
 
 import math
-import random
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -27,25 +25,10 @@ from freqlstm.folds import validation_split
 from freqlstm.progress import Progress
 from freqlstm.signal import PREDICTION_COLUMNS, Signal
 from freqlstm.targets import Target
-from freqlstm.windows import gather, rows_with_window
+from freqlstm.training import Training, outputs, seeded
+from freqlstm.windows import rows_with_window
 
 CLIP = 5.0  # standard deviations: what lies further out is an accident of the tape, not something to learn
-BLOCK = 512  # windows predicted at a time, always so many: the bits of a product may depend on its shape
-PATIENCE = 1  # epochs without a better validation error before training stops
-
-
-def _be_reproducible() -> None:
-    """One thread and no GPU: sums in parallel depend on how they are shared out. Folds are the parallel jobs here."""
-    if keras.backend.backend() == "tensorflow":
-        from tensorflow import config
-
-        with suppress(RuntimeError):  # somebody has used TensorFlow in this process before
-            config.set_visible_devices([], "GPU")
-            config.threading.set_intra_op_parallelism_threads(1)
-            config.threading.set_inter_op_parallelism_threads(1)
-
-
-_be_reproducible()
 
 
 class KerasSignal(Signal):
@@ -152,19 +135,19 @@ class KerasSignal(Signal):
             offset += len(table)
         fit_rows, fit_units, check_rows, check_units = (np.concatenate(part) for part in zip(*parts, strict=True))
         matrix = np.concatenate(matrices)  # (bars of all symbols, features)
-        self.networks_, outputs, epochs, errors = [], [], [], []
+        self.networks_, said, epochs, errors = [], [], [], []
         labels = target.label(fit_units), target.label(check_units)
-        with _seeded([self.seed]):
-            training = _Training(self, matrix, fit_rows, labels[0], check_rows, labels[1])
+        with seeded([self.seed]):
+            training = Training(self, matrix, fit_rows, labels[0], check_rows, labels[1])
         for member in range(self.seeds):
-            with _seeded([self.seed, member]):
+            with seeded([self.seed, member]):
                 network = self.built(matrix.shape[1])
                 output, history = training.run(network, member, progress)
             self.networks_.append(network)
-            outputs.append(output)
+            said.append(output)
             epochs.append(int(np.argmin(history)) + 1)
             errors.append(history)
-        forecast = target.from_network(np.mean(outputs, axis=0))
+        forecast = target.from_network(np.mean(said, axis=0))
         self.slope_ = _slope(forecast, check_units)
         tails = [(1 - self.interval) / 2, (1 + self.interval) / 2]
         self.spread_ = np.quantile(check_units - self.slope_ * forecast, tails).tolist()
@@ -205,8 +188,8 @@ class KerasSignal(Signal):
         base, scale = target.base_and_scale(candles)
         rows = rows_with_window(matrix, candles.segment, self.lookback)
         rows = rows[np.isfinite(base[rows] + scale[rows])]
-        outputs = [_outputs(network, matrix, rows, self.lookback) for network in self.networks_]
-        forecast = self.slope_ * target.from_network(np.mean(outputs, axis=0))
+        said = [outputs(network, matrix, rows, self.lookback) for network in self.networks_]
+        forecast = self.slope_ * target.from_network(np.mean(said, axis=0))
         values = np.full((len(candles), 3), np.nan)  # prediction, low, high
         values[rows] = base[rows, None] + scale[rows, None] * (forecast[:, None] + [0.0, *self.spread_])
         table = pd.DataFrame(values, index=candles.time, columns=list(PREDICTION_COLUMNS))
@@ -223,7 +206,7 @@ class KerasSignal(Signal):
         self.networks_ = []
         for number in range(self.seeds):
             path = folder / f"model_{number}.keras"
-            with _seeded([self.seed, number]):
+            with seeded([self.seed, number]):
                 network = self.built(len(self.features))
             try:
                 with zipfile.ZipFile(path) as archive:
@@ -241,119 +224,7 @@ class KerasSignal(Signal):
             self.networks_.append(network)
 
 
-class _Training:
-    """Trains one network after another on the same rows; TensorFlow traces the training step only once."""
-
-    def __init__(
-        self, signal: KerasSignal, matrix: np.ndarray,
-        rows: np.ndarray, labels: np.ndarray, check_rows: np.ndarray, check_labels: np.ndarray,
-    ) -> None:  # fmt: skip
-        self.signal, self.matrix = signal, matrix
-        self.rows, self.labels = rows.astype(np.int32), labels.astype(np.float32)[:, None]
-        self.check_rows, self.check_labels = check_rows, check_labels.astype(np.float32)[:, None]
-        self.network = signal.built(matrix.shape[1])
-        row = keras.Input((), dtype="int32")
-        self.trainer = keras.Model(row, self.network(_Windows(matrix, signal.lookback)(row)))
-        steps = signal.epochs * math.ceil(len(rows) / signal.batch)
-        warmup = max(1, round(0.3 * steps))
-        one_cycle = keras.optimizers.schedules.CosineDecay(  # Smith 2018
-            signal.learning_rate / 25,
-            max(1, steps - warmup),
-            1e-3,
-            warmup_target=signal.learning_rate,
-            warmup_steps=warmup,
-        )
-        self.optimizer = _AdamW(one_cycle, weight_decay=signal.weight_decay, clipnorm=1.0, name="adamw")
-        self.optimizer.build(self.trainer.trainable_variables)
-        self.trainer.compile(self.optimizer, signal.loss(), jit_compile=False, steps_per_execution=16)
-
-    def run(self, network: keras.Model, member: int, progress: Progress) -> tuple[np.ndarray, list[float]]:
-        """Train ``network`` from the weights it has and leave it the best ones.
-
-        Returns its outputs on the validation rows, and the validation error after each epoch.
-        """
-        _copy(network, self.network)
-        for variable in self.optimizer.variables:  # all of them begin at zero
-            variable.assign(keras.ops.zeros_like(variable))
-        signal, loss = self.signal, self.signal.loss()
-        shuffle = np.random.default_rng([signal.seed, member])
-        errors: list[float] = []
-        best = np.zeros(len(self.check_rows))
-        name, total = f"network {member + 1} of {signal.seeds}", signal.seeds * signal.epochs
-        for epoch in range(signal.epochs):
-            progress(member * signal.epochs + epoch, total, f"{name}, epoch {epoch + 1}")
-            order = shuffle.permutation(len(self.rows))
-            self.trainer.fit(
-                self.rows[order], self.labels[order], batch_size=signal.batch, epochs=1, shuffle=False, verbose=0
-            )
-            output = _outputs(self.network, self.matrix, self.check_rows, signal.lookback)
-            error = float(loss(self.check_labels, output.astype(np.float32)[:, None]))
-            if not math.isfinite(error):
-                raise ModelError(
-                    f"Training of {type(signal).__name__} diverged in epoch {epoch + 1}: the validation error is {error}. "
-                    f"Lower learning_rate, which is {signal.learning_rate}."
-                )
-            if not errors or error < min(errors):
-                _copy(self.network, network)
-                best = output
-            errors.append(error)
-            if epoch - int(np.argmin(errors)) >= PATIENCE:
-                break
-        progress((member + 1) * signal.epochs, total, f"{name} fitted")
-        return best, errors
-
-
-def _copy(source: keras.Model, target: keras.Model) -> None:
-    """Give one network the whole state of another, that of its random generators included."""
-    for theirs, ours in zip(target.variables, source.variables, strict=True):
-        theirs.assign(ours)
-
-
-class _AdamW(keras.optimizers.AdamW):  # type: ignore[misc]
-    """AdamW without Keras's sum of gradients over replicas: there is one, and the sum would keep every trace for ever."""
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        return grads_and_vars
-
-
-class _Windows(keras.layers.Layer):  # type: ignore[misc]
-    """From row numbers, shape (batch,), to their windows, (batch, lookback, features): no window is stored twice."""
-
-    def __init__(self, matrix: np.ndarray, lookback: int) -> None:
-        super().__init__()
-        self.matrix = keras.ops.convert_to_tensor(matrix)  # (rows, features)
-        self.steps = keras.ops.arange(1 - lookback, 1, dtype="int32")
-
-    def call(self, rows: Any) -> Any:
-        return keras.ops.take(self.matrix, rows[:, None] + self.steps, axis=0)
-
-
-def _outputs(network: keras.Model, matrix: np.ndarray, rows: np.ndarray, lookback: int) -> np.ndarray:
-    """Shape (len(rows),), float64: the network's output for the window of each row.
-
-    The last block is filled up with its own last row, so every block has one shape and no row's bits depend on those after.
-    """
-    output = np.zeros(len(rows))
-    for first in range(0, len(rows), BLOCK):
-        block = rows[first : first + BLOCK]
-        filled = np.concatenate([block, np.full(BLOCK - len(block), block[-1])])
-        output[first : first + len(block)] = network.predict_on_batch(gather(matrix, filled, lookback))[: len(block), 0]
-    return output
-
-
 def _slope(forecast: np.ndarray, outcome: np.ndarray) -> float:
     """The least-squares slope of ``outcome`` on ``forecast`` through the origin, kept in [0, 1]."""
     power = float(np.sum(forecast**2))
     return min(1.0, max(0.0, float(np.sum(forecast * outcome)) / power)) if power > 0 else 0.0
-
-
-@contextmanager
-def _seeded(entropy: list[int]) -> Iterator[None]:
-    """Seed everything that Keras draws from, and give Python and numpy their own random states back afterwards."""
-    states = random.getstate(), np.random.get_state()
-    keras.utils.set_random_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])

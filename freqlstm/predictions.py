@@ -7,34 +7,27 @@ it stopped; the table in ``models/SIGNAL/predictions/``. Both names are digests 
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, Union
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from freqlstm import provenance
 from freqlstm.candles import Candles
-from freqlstm.errors import FreqlstmError, ModelError, PluginError, TooFewCandles, UnknownName, UsageError
+from freqlstm.errors import FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
 from freqlstm.folds import Fold, FoldPlan, duration
+from freqlstm.jobs import Outcome, beat, caught, cores, parallel, watched
 from freqlstm.plugins import Plugin
 from freqlstm.progress import Progress, silent
-from freqlstm.quiet import quiet_tensorflow
 from freqlstm.signal import PREDICTION_COLUMNS, Signal, prediction_table
 from freqlstm.store import read_table, write_table
 
 Market = dict[str, Candles]
 Tables = dict[str, pd.DataFrame]
-T = TypeVar("T")
-Outcome = Union[T, "Failed"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ def describe(
             if sealed["key"] == key:
                 return Description(**sealed["description"])
     workers = (jobs or cores()) if "keras" in versions else 1
-    found: Description = _raised(next(_parallel(workers)([delayed(_described)(plugin, dict(parameters))])))
+    (found,) = parallel(workers, _described, [(plugin, dict(parameters))])
     if cache:
         provenance.write_sealed(path, {"key": key, "description": asdict(found)})
     return found
@@ -185,7 +178,7 @@ class _Work:
             signal, record = self._fitted(fold, market) if self.description.needs_fit else (self._signal(), {})
             return record, {symbol: self._predicted(signal, fold, candles) for symbol, candles in market.items()}
 
-        return _caught(work)
+        return caught(work)
 
     def _signal(self) -> Signal:
         return _signal_class(self.plugin)(**self.description.parameters)
@@ -202,7 +195,7 @@ class _Work:
         signal = None if folder is None else self._kept(folder, past)
         from_cache = signal is not None
         if signal is None:
-            signal = self._signal().fit(past, self._beat(fold))
+            signal = self._signal().fit(past, beat(self.beats, fold.number))
             if folder is not None:
                 signal.save(folder)
         record = {
@@ -236,18 +229,9 @@ class _Work:
             ]
         return prediction_table(signal, candles)[candles.time >= fold.test_start]
 
-    def _beat(self, fold: Fold) -> Progress:
-        def beat(done: float, total: float, text: str) -> None:
-            if self.beats is not None:
-                with suppress(OSError):
-                    (self.beats / str(fold.number)).write_text(f"{done / max(total, 1)} {text}")
-
-        return beat
-
 
 def _signal_class(plugin: Plugin) -> type[Signal]:
-    with quiet_tensorflow():
-        loaded = plugin.load()
+    loaded = plugin.load()
     if not issubclass(loaded, Signal):
         raise PluginError(f"{plugin.path} does not hold a signal. Its class must subclass freqlstm.Signal.")
     return loaded
@@ -258,7 +242,7 @@ def _described(plugin: Plugin, parameters: dict[str, Any]) -> Outcome[Descriptio
         signal = _signal_class(plugin)(**parameters)
         return Description(signal.parameters, signal.horizon, signal.target, signal.warmup, signal.needs_fit)
 
-    return _caught(work)
+    return caught(work)
 
 
 def _source_digest(plugin: Plugin) -> str:
@@ -290,87 +274,9 @@ def _run(
 ) -> list[tuple[dict[str, Any], Tables]]:
     """Every fold's record and tables in the order of the folds, from as many processes as asked for."""
     workers = min(jobs or cores(), len(folds)) if work.description.needs_fit else 1
-    with _watched(len(folds), progress) as beats:
+    with watched(len(folds), progress) as beats:
         noting = replace(work, beats=beats)
-        outcomes = _parallel(workers)(delayed(noting.fold)(fold, work.slice(fold, market)) for fold in folds)
-        return [_raised(outcome) for outcome in outcomes]
-
-
-def _parallel(workers: int) -> Any:
-    """Processes that give results in order, keep their imports from call to call, and end when idle for half a minute.
-
-    With one worker the work is done in this process.
-    """
-    return Parallel(
-        n_jobs=workers,
-        return_as="generator",
-        batch_size=1,
-        pre_dispatch=workers,
-        max_nbytes=None,
-        idle_worker_timeout=30,
-    )
-
-
-@dataclass(frozen=True)
-class Failed:
-    """An error as its class and text, which survive any way from one process to another."""
-
-    kind: type[FreqlstmError]
-    text: str
-
-
-def _caught(work: Callable[[], T]) -> Outcome[T]:
-    try:
-        return work()
-    except UnknownName as error:  # cannot be made again from its text alone
-        return Failed(UsageError, str(error))
-    except FreqlstmError as error:
-        return Failed(type(error), str(error))
-
-
-def _raised(outcome: Outcome[T]) -> T:
-    if isinstance(outcome, Failed):
-        raise outcome.kind(outcome.text)
-    return outcome
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _watched(folds: int, progress: Progress) -> Iterator[Path]:
-    """A folder for the folds' notes, read twice a second while the block runs; progress counts folds and parts of them."""
-    folder = Path(tempfile.mkdtemp(prefix="freqlstm-"))
-    over = threading.Event()
-
-    def watch() -> None:
-        shown = ""
-        while not over.wait(0.5):
-            notes = {}
-            for note in sorted(folder.iterdir()):
-                with suppress(OSError, ValueError):
-                    part, _, text = note.read_text().partition(" ")
-                    notes[int(note.name)] = (float(part), text)
-            running = [f"fold {number + 1}: {text}" for number, (part, text) in sorted(notes.items()) if part < 1]
-            now = f"{sum(part for part, _ in notes.values())} {running}"
-            if now != shown:
-                shown = now
-                progress(sum(part for part, _ in notes.values()), folds, "; ".join(running) or "predicting")
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    progress(0, folds, "starting")
-    watcher.start()
-    try:
-        yield folder
-        over.set()
-        watcher.join()
-        progress(folds, folds, "predictions made")
-    finally:
-        over.set()
-        watcher.join()
-        shutil.rmtree(folder, ignore_errors=True)
+        return list(parallel(workers, noting.fold, ((fold, work.slice(fold, market)) for fold in folds)))
 
 
 def _assembled(market: Market, start: pd.Timestamp, pieces: list[Tables]) -> Tables:

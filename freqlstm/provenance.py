@@ -22,14 +22,8 @@ from freqlstm.files import jsonable, write_json
 
 PACKAGE = Path(__file__).parent
 ALWAYS = ("signal", "predictions")  # modules that shape every prediction, whatever the plugin imports
-UNRELATED = (
-    "errors",
-    "files",
-    "plugins",
-    "progress",
-    "quiet",
-    "store",
-)  # modules that cannot change what a prediction is
+# Modules that cannot change what a prediction is.
+UNRELATED = ("errors", "files", "jobs", "plugins", "progress", "quiet", "store")
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the name to import is not the name to install
 
 

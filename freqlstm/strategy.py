@@ -28,46 +28,17 @@ import math
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import backtrader as bt
 import numpy as np
 
-from freqlstm.bars import Bars, condition
+from freqlstm.bars import CONDITIONS, Bars, condition
+from freqlstm.bars import Decisions as Decisions
 from freqlstm.columns import Column
-from freqlstm.costs import MarketRules
+from freqlstm.desk import Desk
 from freqlstm.errors import FreqlstmError, PluginError, UnknownName, UsageError
-
-CONDITIONS = ("enter_long", "exit_long", "enter_short", "exit_short")
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """What the four conditions say at the close of each bar of one symbol; shape (bars,), bool, False where not ready."""
-
-    enter_long: np.ndarray
-    exit_long: np.ndarray
-    enter_short: np.ndarray
-    exit_short: np.ndarray
-    columns: Mapping[str, Column]  # the conditions as the strategy made them, on all bars that it was given
-    offset: int = 0  # bars of history that were cut off in front
-
-    def since(self, row: int) -> Decisions:
-        """The decisions from ``row`` on."""
-        return replace(self, **{name: getattr(self, name)[row:] for name in CONDITIONS}, offset=self.offset + row)
-
-    def fired(self, name: str, row: int) -> str:
-        """The comparisons inside condition ``name`` that were true at ``row``."""
-        column = self.columns.get(name)
-        terms = getattr(column, "terms", None) or {}
-        return " & ".join(text for text, truth in terms.items() if truth[row + self.offset])
-
-    def votes(self, name: str, row: int) -> str:
-        """The points of the vote inside condition ``name`` at ``row``; empty where it has none."""
-        votes = getattr(self.columns.get(name), "votes", None)
-        return "" if votes is None else f"{votes[row + self.offset]:g}"
 
 
 class Strategy(bt.Strategy):  # type: ignore[misc]
@@ -222,122 +193,3 @@ def failure(strategy: type[bt.Strategy], where: str, error: Exception) -> Plugin
         return None
     place = f" at line {lines[-1]} of its file" if lines else ""
     return PluginError(f"{where} stopped{place} with {type(error).__name__}: {str(error).rstrip('.')}.")
-
-
-class Desk:
-    """The orders of one strategy in one symbol: keeps the rules in this module's docstring."""
-
-    def __init__(self, strategy: Strategy, data: Any) -> None:
-        self.strategy = strategy
-        self.data = data
-        self.decisions: Decisions = data.decisions
-        self.market: MarketRules = data.market_rules
-        self.position = strategy.getposition(data)
-        self.entry: Any = None  # the entry order that has not filled yet
-        self.protection: list[Any] = []  # stop, trailing stop and limit orders in the market
-        self.exit: Any = None  # the closing order that has not filled yet
-        self.filled_at = 0  # row of the entry's fill
-        self.seen = 0  # candles of this symbol so far
-        self.busy = False  # a position or an order exists
-        decisions = self.decisions
-        enters = decisions.enter_long | decisions.enter_short
-        self.enters = enters.tobytes()
-        self._entries = np.flatnonzero(enters)  # rows
-        self._exits = np.flatnonzero(decisions.exit_long), np.flatnonzero(decisions.exit_short)
-
-    def step(self) -> None:
-        """Decide at the close of the newest candle, if there is one of this symbol."""
-        seen = len(self.data)
-        if seen == self.seen:
-            return
-        self.seen = seen
-        row = seen - 1
-        if self.busy:
-            self._follow(row)
-        if not self.busy and self.enters[row]:
-            self._enter(row)
-
-    @property
-    def taken(self) -> bool:
-        """Whether a position or an entry order is open, as things stand at this moment."""
-        return bool(self.position.size) or (self.entry is not None and self.entry.alive())
-
-    def next_row(self) -> int:
-        """The row on which this desk may act next, if no order fills before it; the number of rows or more if on none."""
-        if self.entry is not None:
-            return self.seen
-        if not self.busy:
-            return self._first(self._entries)
-        row = self._first(self._exits[0 if self.position.size > 0 else 1])
-        limit = self.strategy.p.max_holding
-        return min(row, max(self.seen, self.filled_at + limit - 1)) if limit else row
-
-    def _first(self, rows: np.ndarray) -> int:
-        at = int(np.searchsorted(rows, self.seen))
-        return int(rows[at]) if at < len(rows) else len(self.enters)
-
-    def _follow(self, row: int) -> None:
-        filled = False
-        if self.entry is not None:
-            if self.entry.alive():
-                return
-            filled, self.entry = self.entry.status == bt.Order.Completed, None
-            self.filled_at = row
-        if not self.position.size:
-            self.busy, self.exit, self.protection = False, None, []
-        elif self.exit is None:
-            reason = self._reason_to_leave(row)
-            if reason:
-                self._leave(reason)
-            elif filled:
-                self._protect()
-
-    def _enter(self, row: int) -> None:
-        long, short = self.decisions.enter_long[row], self.decisions.enter_short[row]
-        strategy, p = self.strategy, self.strategy.p
-        limit = p.max_positions or len(strategy.desks)
-        if (long and short) or sum(desk.taken for desk in strategy.desks) >= limit:
-            return
-        close = self.data.close[0]
-        size = self.market.floor(max(0.0, strategy.broker.getvalue()) * p.exposure / limit / close)
-        reason = "enter_long" if long else "enter_short"
-        refusal = self.market.refusal(size, close)
-        if short and not self.data.allow_short:
-            refusal = "this market does not allow selling short"
-        if refusal:
-            strategy.broker.refuse(self.data, size if long else -size, reason, refusal)
-            return
-        order = strategy.buy if long else strategy.sell
-        self.entry = order(data=self.data, size=size, reason=reason, next_candle_only=True)
-        self.busy = True
-
-    def _protect(self) -> None:
-        p, size, paid = self.strategy.p, self.position.size, self.position.price
-        side = 1 if size > 0 else -1
-        if p.stop_loss:
-            self._rest("stop_loss", exectype=bt.Order.Stop, price=paid * (1 - side * p.stop_loss))
-        if p.trailing_stop:
-            self._rest("trailing_stop", exectype=bt.Order.StopTrail, trailpercent=p.trailing_stop)
-        if p.take_profit and side * p.take_profit < 1:
-            self._rest("take_profit", exectype=bt.Order.Limit, price=paid * (1 + side * p.take_profit))
-
-    def _rest(self, reason: str, **kind: Any) -> None:
-        if self.protection:
-            kind["oco"] = self.protection[0]
-        self.protection.append(self._close(reason, **kind))
-
-    def _reason_to_leave(self, row: int) -> str:
-        long, limit = self.position.size > 0, self.strategy.p.max_holding
-        if (self.decisions.exit_long if long else self.decisions.exit_short)[row]:
-            return "exit_long" if long else "exit_short"
-        return "max_holding" if limit and row - self.filled_at + 1 >= limit else ""
-
-    def _leave(self, reason: str) -> None:
-        for order in self.protection:
-            self.strategy.cancel(order)
-        self.protection = []
-        self.exit = self._close(reason)
-
-    def _close(self, reason: str, **kind: Any) -> Any:
-        """An order that ends the position. It is not rehearsed against the cash: what is owed is paid."""
-        return self.strategy.close(data=self.data, reason=reason, _checksubmit=False, **kind)

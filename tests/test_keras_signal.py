@@ -19,10 +19,15 @@ from conftest import make_candles
 from freqlstm import provenance
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, TooFewCandles
-from freqlstm.features import compute
+from freqlstm.features import compute, feature
 from freqlstm.keras_signal import KerasSignal, _slope
 from freqlstm.targets import Target
 from freqlstm.windows import gather
+
+# Keras converts its variables in a way that numpy 2 has deprecated.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 
@@ -55,7 +60,13 @@ def reverting(rows: int = 4000) -> Candles:
     close = 100 * np.exp(np.cumsum(shock - 0.5 * np.concatenate([[0.0], shock[:-1]])))
     open_ = np.concatenate([[100.0], close[:-1]])
     frame = pd.DataFrame(
-        {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close, "volume": 1.0},
+        {
+            "open": open_,
+            "high": np.maximum(open_, close),
+            "low": np.minimum(open_, close),
+            "close": close,
+            "volume": 1.0,
+        },
         index=pd.date_range("2024-01-01", periods=rows, freq="min", tz="UTC"),
     )
     return Candles.from_frame(frame, BTC, "1m")
@@ -71,22 +82,29 @@ def scrambled(candles: Candles, first: int) -> Candles:
 # What it sees
 
 
-def test_predictions_are_there_after_the_warmup_and_on_every_bar_then(fitted: Small, market: dict[str, Candles]) -> None:
+def test_predictions_are_there_after_the_warmup_and_on_every_bar_then(
+    fitted: Small, market: dict[str, Candles]
+) -> None:
     said = fitted.predict(market[BTC])
-    assert fitted.warmup == 303  # 301 bars for scaled returns and ranges, then a window of 4
-    assert said.iloc[:303].isna().all(axis=None) or said.iloc[:302].isna().all(axis=None)
+    assert fitted.warmup == 303  # 300 bars for what is scaled by the volatility, then 3 more to fill a window
+    assert said.iloc[:303].isna().all(axis=None)
     assert np.isfinite(said.iloc[303:].to_numpy()).all()
     assert said.index.equals(market[BTC].time)
 
 
-def test_no_prediction_changes_when_later_candles_change_or_are_missing(fitted: Small, market: dict[str, Candles]) -> None:
+def test_no_prediction_changes_when_later_candles_change_or_are_missing(
+    fitted: Small, market: dict[str, Candles]
+) -> None:
     whole = fitted.predict(market[BTC])
     for rows in (304, 1000, 1777, 2499):
         pd.testing.assert_frame_equal(
             fitted.predict(market[BTC].rows(0, rows)), whole.iloc[:rows], check_exact=True, check_freq=False
         )
         pd.testing.assert_frame_equal(
-            fitted.predict(scrambled(market[BTC], rows)).iloc[:rows], whole.iloc[:rows], check_exact=True, check_freq=False
+            fitted.predict(scrambled(market[BTC], rows)).iloc[:rows],
+            whole.iloc[:rows],
+            check_exact=True,
+            check_freq=False,
         )
 
 
@@ -140,8 +158,11 @@ def test_the_scalers_are_mean_and_deviation_of_the_fitted_bars(market: dict[str,
 
 
 def test_inputs_are_the_features_scaled_and_clipped(market: dict[str, Candles], fitted: Small) -> None:
-    seen = fitted.inputs(market[BTC])
-    raw = compute(fitted.features, market[BTC])
+    frame = market[BTC].frame.copy()
+    frame.iloc[2000:] *= 1.2  # a jump
+    candles = Candles(frame, BTC, "1m")
+    seen = fitted.inputs(candles)
+    raw = compute(fitted.features, candles)
     scaling = fitted.scaling_[BTC]
     wanted = ((raw - scaling["mean"]) / scaling["std"]).clip(-5, 5)
     pd.testing.assert_frame_equal(seen, wanted, check_freq=False)
@@ -149,11 +170,10 @@ def test_inputs_are_the_features_scaled_and_clipped(market: dict[str, Candles], 
 
 
 def test_a_feature_that_never_moves_is_harmless(market: dict[str, Candles]) -> None:
-    signal = Small(features=["return_lag_0", "minute_of_quarter"])
-    frozen = market[BTC].frame.iloc[::1].copy()
-    signal.fit({BTC: Candles(frozen, BTC, "1m")})
-    signal.scaling_[BTC]["std"][1] = 1.0
-    assert np.isfinite(signal.predict(market[BTC])["prediction"].to_numpy()[400:]).all()
+    frozen = feature(warmup=0)(lambda candles: candles.close * 0 + 7)
+    signal = Small(features=["return_lag_0", frozen]).fit(market)
+    assert signal.scaling_[BTC]["std"][1] == 1.0
+    assert np.isfinite(signal.predict(market[BTC])["prediction"].to_numpy()[303:]).all()
 
 
 # What it learns
@@ -164,7 +184,7 @@ def test_a_planted_pattern_is_learned() -> None:
     signal = Small(horizon=1, epochs=4, learning_rate=0.02).fit({BTC: candles.rows(0, 3000)})
     said = signal.predict(candles)["prediction"].to_numpy()[3000:-1]
     came = np.diff(np.log(candles.close.to_numpy()))[3000:]
-    assert np.corrcoef(said, came)[0, 1] > 0.3
+    assert np.corrcoef(said, came)[0, 1] > 0.25
     assert signal.slope_ > 0.5
 
 
@@ -251,7 +271,9 @@ def test_progress_counts_epochs(market: dict[str, Candles]) -> None:
 
 
 def test_too_few_candles_are_named() -> None:
-    with pytest.raises(TooFewCandles, match=r"^BTC/USDT has 200 candles to train on, which leave 0 windows with a label\."):
+    with pytest.raises(
+        TooFewCandles, match=r"^BTC/USDT has 200 candles to train on, which leave 0 windows with a label\."
+    ):
         Small().fit({BTC: make_candles(200)})
 
 
@@ -262,7 +284,9 @@ def test_a_training_that_diverges_is_named(market: dict[str, Candles]) -> None:
             network.layers[-1].set_weights([np.full((4, 1), np.inf), np.zeros(1)])
             return network
 
-    with pytest.raises(ModelError, match=r"^Training of Exploding diverged in epoch 1: the validation error is nan\. Lower"):
+    with pytest.raises(
+        ModelError, match=r"^Training of Exploding diverged in epoch 1: the validation error is nan\. Lower"
+    ):
         Exploding().fit(market)
 
 
@@ -328,7 +352,9 @@ def test_a_foreign_or_damaged_network_is_refused_even_if_signal_json_agrees(fitt
     with pytest.raises(ModelError, match=r"model_0\.keras was damaged or changed since it was written\."):
         Small.load(folder)
     resealed(folder)
-    with pytest.raises(ModelError, match=r"model_0\.keras does not hold the weights of Small\. Fit the signal again\.$"):
+    with pytest.raises(
+        ModelError, match=r"model_0\.keras does not hold the weights of Small\. Fit the signal again\.$"
+    ):
         Small.load(folder)
 
     keras.Sequential([keras.Input((4, 7)), keras.layers.Flatten(), keras.layers.Dense(1)]).save(file)

@@ -19,7 +19,10 @@ LAYERS = {
         "bars", "catalogue", "columns", "demo", "feature", "features", "folds", "indicators", "ingest", "labels",
         "results", "rolling", "skill", "stats", "targets", "windows",
     },
-    3: {"exchange", "inference", "keras_signal", "parameters", "provenance", "selection", "signal", "strategy"},
+    3: {
+        "exchange", "inference", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal", "strategy",
+        "training",
+    },
     4: {"engines", "plugins", "predictions"},
     5: {"backtest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
     6: {"report"},
@@ -31,12 +34,12 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 # What only these modules may import.
 OWNERS = {
     "arch": {"stats"},
-    "backtrader": {"strategy", "engines"},
+    "backtrader": {"desk", "strategy", "engines"},
     "ccxt": {"exchange"},
     "click": {"cli"},
     "fsspec": {"place"},
-    "joblib": {"predictions"},
-    "keras": {"keras_signal", "inference"},
+    "joblib": {"jobs"},
+    "keras": {"keras_signal", "training"},
     "numba": {"engines"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
@@ -44,7 +47,7 @@ OWNERS = {
     "quantstats": {"report"},
     "rich": {"cli"},
     "statsmodels": {"skill", "stats"},
-    "tensorflow": {"keras_signal", "inference"},
+    "tensorflow": {"training"},
 }
 
 

@@ -85,7 +85,11 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_one() -> None:
         ("weight", "much", "Parameter 'weight' of Level is 'much'. It must be a number."),
         ("weight", math.nan, "Parameter 'weight' of Level is nan. It must be a number."),
         ("kind", "c", "Parameter 'kind' of Level is 'c'. It must be 'a' or 'b'."),
-        ("target", "price", "Parameter 'target' of Level is 'price'. It must be 'return' or 'direction' or 'volatility'."),
+        (
+            "target",
+            "price",
+            "Parameter 'target' of Level is 'price'. It must be 'return' or 'direction' or 'volatility'.",
+        ),
         ("names", "x", "Parameter 'names' of Level is 'x'. It must be a list, each a text."),
         ("names", [1], "Parameter 'names' of Level is (1,). It must be a list, each a text."),
     ],
@@ -111,7 +115,9 @@ def test_a_parameter_needs_a_default() -> None:
     class Lacking(Signal):
         bars: int
 
-    with pytest.raises(PluginError, match=r"^Parameter 'bars' of Lacking has no default\. Give it one, as in bars: int = 1\.$"):
+    with pytest.raises(
+        PluginError, match=r"^Parameter 'bars' of Lacking has no default\. Give it one, as in bars: int = 1\.$"
+    ):
         Lacking()
 
 
@@ -269,7 +275,9 @@ def test_a_signal_without_predict_says_what_is_missing(candles: Candles) -> None
         Signal().predict(candles)
 
 
-@pytest.mark.parametrize("module", ["freqlstm.signal", "freqlstm.predictions", "freqlstm.targets", "freqlstm.provenance"])
+@pytest.mark.parametrize(
+    "module", ["freqlstm.signal", "freqlstm.predictions", "freqlstm.targets", "freqlstm.provenance"]
+)
 def test_importing_it_loads_neither_tensorflow_nor_keras(module: str) -> None:
     program = f"import {module}, sys; print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

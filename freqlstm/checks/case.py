@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,7 +62,6 @@ class SignalCase(Case):
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    _folder: Any = field(default_factory=lambda: tempfile.TemporaryDirectory(prefix="freqlstm-check-"), repr=False)
 
     @cached_property
     def quick(self) -> dict[str, Any]:
@@ -81,10 +82,12 @@ class SignalCase(Case):
     def target(self) -> str:
         return self.description.target
 
-    @property
+    @cached_property
     def models(self) -> Path:
         """A folder that nothing else uses, so that no cache of anybody can answer for the plugin."""
-        return Path(self._folder.name)
+        folder = tempfile.mkdtemp(prefix="freqlstm-check-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     def new(self) -> Signal:
         """An unfitted signal of a newly executed file."""

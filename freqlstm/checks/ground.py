@@ -20,6 +20,7 @@ BARS = 4_500  # at most, unless a warm-up needs more: three days of minutes and 
 FEWEST_TRAIN = 300  # bars, where there are not so many candles
 MISSING = 3  # candles in each gap
 FROZEN = 4  # candles in each stretch without trading
+WAVE = 97  # bars from crest to crest of what is laid over the demo market
 LATE_GAP = 100  # bars between the second gap and the end
 
 # A future is made of candles and the number of candles that stay as they are.
@@ -53,7 +54,7 @@ def mirrored(candles: Candles, known: int) -> Candles:
 
 def postponed(candles: Candles, known: int) -> Candles:
     """The same candles after an outage of a hundred bars."""
-    late = candles.time[known:] + 100 * candles.step
+    late = (candles.time[known:] + 100 * candles.step).as_unit(candles.time.unit)
     frame = candles.frame.set_axis(candles.time[:known].append(late).rename("time"))
     return Candles(frame, candles.symbol, candles.timeframe, candles.exchange)
 
@@ -118,7 +119,7 @@ class Ground:
         for number, (symbol, candles) in enumerate(market.items()):
             candles = candles.between(first.time[0], end)
             if candles.synthetic:
-                candles = _bouncing(candles, number)
+                candles = _lively(candles, number)
             early, late = 60 + 7 * number, bars - LATE_GAP - 7 * number
             kept = ~np.isin(np.arange(len(candles)), [*range(early, early + MISSING), *range(late, late + MISSING)])
             smooth[symbol] = _of_rows(candles, candles.frame[kept])
@@ -186,17 +187,22 @@ def _frozen(candles: Candles, rows: list[int]) -> Candles:
     return _of_rows(candles, pd.DataFrame(table, index=candles.time, columns=list(COLUMNS)))
 
 
-def _bouncing(candles: Candles, seed: int) -> Candles:
-    """Closes that jump between bid and ask, which even a network of one epoch learns: where nothing is forecast, the
-    slope is 0, and then a forecast of 0 would hide what it was made of."""
+def _lively(candles: Candles, seed: int) -> Candles:
+    """Waves that carry indicators from one end of their scale to the other, and closes that jump between bid and ask.
+
+    Even a network of one epoch learns them. Where nothing is forecast the slope is 0, and a forecast of 0 would hide what
+    it was made of.
+    """
     close = candles.close.to_numpy()
-    width = 0.7 * float(np.std(np.diff(np.log(close))))
-    moved = close * (1 + width * np.random.default_rng(seed).standard_normal(len(close)))
+    usual = float(np.std(np.diff(np.log(close))))
+    bars = np.arange(len(close)) + 30 * seed
+    wave = usual * WAVE / (2 * np.pi) * np.sin(2 * np.pi * bars / WAVE)
+    moved = close * np.exp(wave + usual / 2 * np.random.default_rng(seed).standard_normal(len(close)))
     opened = np.concatenate([[candles.open.iloc[0]], moved[:-1]])
     table = {
         "open": opened,
-        "high": np.maximum.reduce([candles.high.to_numpy(), opened, moved]),
-        "low": np.minimum.reduce([candles.low.to_numpy(), opened, moved]),
+        "high": np.maximum(opened, moved) * (candles.high / candles.frame[["open", "close"]].max(axis=1)).to_numpy(),
+        "low": np.minimum(opened, moved) * (candles.low / candles.frame[["open", "close"]].min(axis=1)).to_numpy(),
         "close": moved,
         "volume": candles.volume.to_numpy(),
     }

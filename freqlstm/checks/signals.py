@@ -23,7 +23,7 @@ from freqlstm.checks.contract import (
     check_warmup,
 )  # fmt: skip
 from freqlstm.checks.ground import FUTURES, with_future
-from freqlstm.checks.verdict import first_difference, moment
+from freqlstm.checks.verdict import Tables, first_difference, moment
 from freqlstm.errors import LookAheadError, PluginError
 from freqlstm.features import compute
 
@@ -61,7 +61,7 @@ def check_walk_forward(case: SignalCase) -> None:
     """Features, scaling, fits and predictions made anew on other futures are the same up to the bar where they part."""
     for cut, way, _, made in case.pipelines:
         past = case.past(cut, way)
-        past.require_tables("its walk-forward predictions", _tables(case.whole.table), _tables(made.table))
+        past.require_tables("its walk-forward predictions", case.whole.table, made.table)
         for one, two in zip(case.whole.folds, made.folds, strict=False):
             if pd.Timestamp(one["test_start"]) > cut:
                 break
@@ -142,17 +142,22 @@ def check_nothing_is_remembered(case: SignalCase) -> None:
 
 
 def check_cache(case: SignalCase) -> None:
-    """Predictions that come through the cache are those of the candles at hand."""
+    """Fits and predictions that come through the cache are those of the candles at hand."""
     ground = case.ground
-    step = ground.first.step
-    changed = {
-        symbol: with_future(candles, ground.start + 50 * step, "changed") for symbol, candles in ground.market.items()
-    }
-    until = ground.second_fold
+    whole = case.whole
     again = case.walk(ground.market, ground.end, cache=True)
-    _require_cached(case, case.whole.table, again.table, ground.end, "when they are read again")
-    expected = case.as_first_fold(case.fitted, changed)  # the training candles are the same
-    _require_cached(case, expected, case.walk(changed, until, cache=True).table, until, "after the candles changed")
+    _require_cached(case, whole.table, again.table, "when they are read again")
+    cut = ground.start + 50 * ground.first.step
+    changed = {symbol: with_future(candles, cut, "changed") for symbol, candles in ground.market.items()}
+    expected = case.as_first_fold(case.fitted, changed)  # the first fit is the same: its candles did not change
+    made = case.walk(changed, ground.end, cache=True)
+    _require_cached(case, expected, made.table, "after the candles changed")
+    older = {fold["model_id"] for fold in whole.folds}
+    stale = [fold["number"] for fold in made.folds[1:] if fold["model_id"] in older]
+    if stale:
+        raise PluginError(
+            f"{case.file}: the cache serves the fit of fold {stale[0]} to older candles after the candles changed."
+        )
 
 
 SIGNAL_CHECKS: tuple[Callable[[SignalCase], None], ...] = (
@@ -204,20 +209,15 @@ def _cuts_in_turn(case: SignalCase, cuts: list[pd.Timestamp]) -> Iterator[tuple[
         yield cut, symbols[number % len(symbols)]
 
 
-def _require_cached(case: SignalCase, expected: Any, found: Any, until: pd.Timestamp, when: str) -> None:
-    for symbol, table in _tables(expected).items():
-        one, two = (part[part.index < until] for part in (table, found[symbol]))
-        differs = first_difference(one, two)
+def _require_cached(case: SignalCase, expected: Tables, found: Tables, when: str) -> None:
+    for symbol, table in expected.items():
+        differs = first_difference(table, found[symbol].loc[: table.index[-1]])
         if differs:
             bar, _, before, after = differs
             raise PluginError(
                 f"{case.file}: the cache serves other predictions than the signal makes {when}. At {moment(bar)} of {symbol} it "
                 f"holds {after} instead of {before}. Everything that shapes a prediction must be in its parameters, files and candles."
             )
-
-
-def _tables(tables: Any) -> dict[str, pd.DataFrame]:
-    return {symbol: tables[symbol] for symbol in sorted(tables)}
 
 
 def _another(signal: Any) -> Any:

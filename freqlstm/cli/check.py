@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from freqlstm.cli.console import json_option, note, pairs_option, print_json, progress_bar, timeframe_option
-from freqlstm.errors import UnknownName, UsageError
+from freqlstm.errors import FreqlstmError, PluginError, UnknownName
 
 if TYPE_CHECKING:
     from freqlstm.candles import Candles
-    from freqlstm.plugins import Plugin
+    from freqlstm.plugins import Kind, Plugin
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
 @pairs_option
 @timeframe_option
-@click.option("--timerange", metavar="FROM-TO", default="", help="20230101-20230401 in UTC: which stored candles.")
-@click.option("--exchange", metavar="NAME", default="", help="Whose stored candles; demo is the synthetic market.")
+@click.option("--timerange", metavar="FROM-TO", help="20230101-20230401 in UTC: which stored candles.")
+@click.option("--exchange", metavar="NAME", help="Whose stored candles; demo is the synthetic market.")
 @json_option
 @click.pass_obj
-def check(
-    root: Path,
-    names: tuple[str, ...],
-    pairs: tuple[str, ...],
-    timeframe: str | None,
-    timerange: str,
-    exchange: str,
-    as_json: bool,
-) -> None:
+def check(root: Path, /, names: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Prove that strategies and signals never peek at the future: all of the project's and the shipped ones, or those named.
 
     Everything is run again on candles whose future was removed or changed; nothing before may change. Runs on the synthetic
@@ -40,9 +32,7 @@ def check(
     from freqlstm.checks import cases_of, run_checks
 
     plugins = [found for name in names for found in named(name, root)] or everything(root)
-    market = (
-        stored(pairs, timeframe, timerange, exchange, root) if pairs or timeframe or timerange or exchange else None
-    )
+    market = stored(root, given)
     outcomes = []
     with progress_bar() as progress:
         for outcome in run_checks(cases_of(plugins, root, market), progress):
@@ -76,11 +66,11 @@ def everything(root: Path) -> list[Plugin]:
 
 def named(name: str, root: Path) -> list[Plugin]:
     """The strategy or the signal of that name, or both; for a file, what its class is."""
-    from freqlstm.errors import PluginError
     from freqlstm.plugins import find
 
-    found, errors = [], []
-    kinds = ("strategy", "signal")
+    found: list[Plugin] = []
+    errors: list[FreqlstmError] = []
+    kinds: tuple[Kind, ...] = ("strategy", "signal")
     for kind in kinds:
         try:
             plugin = find(kind, name, root)
@@ -101,23 +91,15 @@ def named(name: str, root: Path) -> list[Plugin]:
     raise errors[kinds.index("signal") if folder == "signals" else 0]
 
 
-def stored(
-    pairs: tuple[str, ...], timeframe: str | None, timerange: str, exchange: str, root: Path
-) -> dict[str, Candles]:
-    """Stored candles, or those of the demo market at another timeframe, of the time range."""
-    from freqlstm.checks import SYMBOLS
+def stored(root: Path, given: dict[str, Any]) -> dict[str, Candles] | None:
+    """The candles that were asked for; None if none were."""
     from freqlstm.project import Project
-    from freqlstm.run import Run, load_market, parse_timerange
+    from freqlstm.selection import candles_of
 
-    run = Run(strategy="", pairs=pairs or SYMBOLS, timeframe=timeframe or "1m", timerange=timerange, exchange=exchange)
+    if not any(given.values()):
+        return None
     warnings: list[str] = []
-    market = load_market(run, Project(root), warnings)
+    market = candles_of(Project(root), warnings, **given)
     for warning in warnings:
         note(f"Warning: {warning}")
-    start, end = parse_timerange(timerange) if timerange else (None, None)
-    market = {symbol: candles.between(start, end) for symbol, candles in market.items()}
-    if not all(len(candles) for candles in market.values()):
-        raise UsageError(
-            f"There are no candles in the time range {timerange!r}. `freqlstm data list` shows what is stored."
-        )
     return market

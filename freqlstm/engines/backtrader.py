@@ -37,6 +37,8 @@ class ColumnFeed(bt.feed.DataBase):  # type: ignore[misc]
     the newest candles, which is where Python's negative indices lead.
     """
 
+    tick_open = tick_high = tick_low = tick_close = None  # what Backtrader asks for on every bar: there are no ticks
+
     def __init__(
         self, candles: Candles, columns: Mapping[str, np.ndarray], decisions: Decisions | None,
         market_rules: MarketRules, allow_short: bool,
@@ -75,7 +77,7 @@ class ColumnFeed(bt.feed.DataBase):  # type: ignore[misc]
         self.home()
 
     def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
-        self.lines.advance(size)  # without copying the candle into attributes for ticks that never come
+        self.lines.advance(size)  # without copying the candle into the ticks
 
     def row_of(self, day: float) -> int:
         """The row of the candle that opened at ``day``."""
@@ -85,9 +87,9 @@ class ColumnFeed(bt.feed.DataBase):  # type: ignore[misc]
 class Simulator(bt.Cerebro):  # type: ignore[misc]
     """Backtrader's loop, which passes over the bars on which nothing can happen.
 
-    For a strategy made of conditions these are known: without an order in the market and without a position, all bars
-    until the next entry; with a position, all until its next exit. What is noted is the same to the bit. A strategy
-    that can tell the difference, because it watches every bar or every order, gets Backtrader's own loop.
+    For a strategy made of conditions these are known: without a position all bars until the next entry; with one all
+    until its next exit, or until a candle that touches its stop or its profit. What is noted is the same to the bit. A
+    strategy that can tell the difference, because it watches every bar or every order, gets Backtrader's own loop.
     """
 
     def _runonce(self, runstrats: list[Any]) -> None:
@@ -108,7 +110,7 @@ class Simulator(bt.Cerebro):  # type: ignore[misc]
             broker.notifs.clear()  # nobody listens
             strategy.next()
             following = step + 1
-            if not broker.waiting:
+            if broker.at_rest:
                 rows = [(visits[desk.data], desk.next_row()) for desk in desks]
                 following = min((visit[row] for visit, row in rows if row < len(visit)), default=len(steps))
             if following > step + 1:

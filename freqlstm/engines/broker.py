@@ -46,12 +46,13 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
         self.idle_cash.append(self.cash)
 
     @property
-    def waiting(self) -> bool:
-        """Whether there are orders that the next step may fill or refuse."""
-        return bool(self.pending or self.submitted or self._toactivate)
+    def at_rest(self) -> bool:
+        """Whether no order is open but stops and limits, which wait for a price that touches them."""
+        touched = (bt.Order.Stop, bt.Order.Limit)
+        return not (self.submitted or self._toactivate) and all(order.exectype in touched for order in self.pending)
 
     def pass_over(self, closes: dict[Any, np.ndarray], steps: int) -> None:
-        """What :meth:`next` would note over ``steps`` steps without an order, to the bit; ``closes`` has shape (steps,)."""
+        """What :meth:`next` would note over ``steps`` steps in which no order fills, to the bit; ``closes`` has shape (steps,)."""
         worth = np.zeros(steps)
         for data, position in self.positions.items():
             if position.size:

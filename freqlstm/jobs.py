@@ -1,0 +1,103 @@
+"""Work shared out to processes, and how far it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union
+
+from joblib import Parallel, delayed
+
+from freqlstm.errors import FreqlstmError, UnknownName, UsageError
+from freqlstm.progress import Progress
+
+T = TypeVar("T")
+Outcome = Union[T, "Failed"]
+
+
+def parallel(workers: int, function: Callable[..., Outcome[T]], arguments: Iterable[tuple[Any, ...]]) -> Iterator[T]:
+    """``function`` of each of the arguments, in their order, worked out by so many processes; with one, by this process.
+
+    The processes keep their imports from call to call and end when idle for half a minute.
+    """
+    processes = Parallel(
+        n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch=workers, max_nbytes=None, idle_worker_timeout=30
+    )  # fmt: skip
+    for outcome in processes(delayed(function)(*each) for each in arguments):
+        if isinstance(outcome, Failed):
+            raise outcome.kind(outcome.text)
+        yield outcome
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An error as its class and text, which survive any way from one process to another."""
+
+    kind: type[FreqlstmError]
+    text: str
+
+
+def caught(work: Callable[[], T]) -> Outcome[T]:
+    """What ``work`` returns, or how it failed."""
+    try:
+        return work()
+    except UnknownName as error:  # cannot be made again from its text alone
+        return Failed(UsageError, str(error))
+    except FreqlstmError as error:
+        return Failed(type(error), str(error))
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def watched(folds: int, progress: Progress) -> Iterator[Path]:
+    """A folder for the folds' notes, read twice a second while the block runs; progress counts folds and parts of them."""
+    folder = Path(tempfile.mkdtemp(prefix="freqlstm-"))
+    over = threading.Event()
+
+    def watch() -> None:
+        shown = ""
+        notes: dict[int, tuple[float, str]] = {}
+        while not over.wait(0.5):
+            for note in sorted(folder.iterdir()):
+                with suppress(OSError, ValueError):  # it is being written: what it said before still holds
+                    part, _, text = note.read_text().partition(" ")
+                    notes[int(note.name)] = (float(part), text)
+            running = [f"fold {number + 1}: {text}" for number, (part, text) in sorted(notes.items()) if part < 1]
+            now = f"{sum(part for part, _ in notes.values())} {running}"
+            if now != shown:
+                shown = now
+                progress(sum(part for part, _ in notes.values()), folds, "; ".join(running) or "predicting")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    progress(0, folds, "starting")
+    watcher.start()
+    try:
+        yield folder
+        over.set()
+        watcher.join()
+        progress(folds, folds, "predictions made")
+    finally:
+        over.set()
+        watcher.join()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def beat(folder: Path | None, number: int) -> Progress:
+    """A progress that leaves its notes in the folder of :func:`watched`, from whatever process."""
+
+    def note(done: float, total: float, text: str) -> None:
+        if folder is not None:
+            with suppress(OSError):
+                (folder / str(number)).write_text(f"{done / max(total, 1)} {text}")
+
+    return note
