@@ -11,7 +11,7 @@ import numpy as np
 
 from freqlstm import rolling
 from freqlstm.candles import Candles
-from freqlstm.feature import SCALED, SMALLEST_VOLATILITY, Feature, array, feature, log, returns, scaled, volatility
+from freqlstm.feature_base import SCALED, SMALLEST_VOLATILITY, Feature, array, feature, log, returns, scaled, volatility
 
 SMALLEST_SPREAD = 1e-9  # of prices, relative to the price: below it is rounding
 DAY = 86_400  # seconds

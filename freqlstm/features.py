@@ -18,7 +18,7 @@ import pandas as pd
 from freqlstm import catalogue
 from freqlstm.candles import Candles
 from freqlstm.errors import UnknownName, UsageError
-from freqlstm.feature import HALFLIFE, Feature, ewma_warmup, feature, volatility
+from freqlstm.feature_base import HALFLIFE, Feature, ewma_warmup, feature, volatility
 
 __all__ = [
     "DEFAULT_FEATURES",

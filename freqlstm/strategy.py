@@ -34,7 +34,8 @@ from typing import Any, ClassVar
 import backtrader as bt
 import numpy as np
 
-from freqlstm.bars import CONDITIONS, Bars, condition
+from freqlstm.bars import CONDITIONS as CONDITIONS
+from freqlstm.bars import Bars, condition
 from freqlstm.bars import Decisions as Decisions
 from freqlstm.columns import Column
 from freqlstm.desk import Desk

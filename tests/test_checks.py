@@ -284,7 +284,7 @@ def test_the_check_of_a_strategy_meets_orders_to_compare(name: str) -> None:
 
 def trading(of: StrategyCase) -> Any:
     ground = of.ground
-    return of.trading(of.kind, of.job(ground.market, ground.start, ground.end), of.forecasts(ground.market))
+    return of.trading(of.kind, of.job(ground.market, of.start, ground.end), of.forecasts(ground.market))
 
 
 @pytest.mark.slow

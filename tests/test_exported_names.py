@@ -47,3 +47,8 @@ def test_the_names_that_type_checkers_see_are_the_ones_that_python_finds() -> No
 def test_an_unknown_attribute_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'freqlstm' has no attribute 'Stratgey'"):
         freqlstm.Stratgey  # noqa: B018
+
+
+def test_no_module_hides_a_public_name() -> None:
+    modules = {path.stem for path in Path(freqlstm.__file__).parent.glob("*.py")}
+    assert not modules & set(freqlstm.__all__)

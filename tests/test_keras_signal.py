@@ -21,7 +21,9 @@ from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, TooFewCandles
 from freqlstm.features import compute, feature
 from freqlstm.keras_signal import KerasSignal, _slope
+from freqlstm.progress import silent
 from freqlstm.targets import Target
+from freqlstm.training import Training, seeded
 from freqlstm.windows import gather
 
 # Keras converts its variables in a way that numpy 2 has deprecated.
@@ -201,14 +203,36 @@ def test_the_best_epoch_is_restored(market: dict[str, Candles]) -> None:
     check = signal.split(usable)[1]
     output = np.asarray(signal.networks_[0](gather(raw, check, 4)))[:, 0]
     np.testing.assert_allclose(np.mean((output - target.label(units[check])) ** 2), min(errors), rtol=1e-5)
+    wanted = np.quantile(units[check] - signal.slope_ * output, [0.05, 0.95])
+    np.testing.assert_allclose(signal.spread_, wanted, rtol=1e-4)  # the interval is of that epoch too
+    assert signal.slope_ == pytest.approx(_slope(output, units[check]), abs=1e-6)
 
 
-def test_networks_of_other_seeds_differ_and_are_averaged(market: dict[str, Candles]) -> None:
+def test_networks_of_other_seeds_differ(market: dict[str, Candles]) -> None:
     pair = Small(seeds=2).fit(market)
     weights = [network.get_weights()[0] for network in pair.networks_]
     assert not np.array_equal(weights[0], weights[1])
-    single = Small(seeds=1).fit(market)
-    np.testing.assert_array_equal(weights[0], single.networks_[0].get_weights()[0])  # reusing the trace changed nothing
+
+
+def test_a_network_is_trained_as_if_it_were_the_first() -> None:
+    """The training step is traced once and used for all: nothing of the network before may be left in it."""
+    draw = np.random.default_rng(1)
+    matrix = draw.normal(size=(600, 3)).astype(np.float32)
+    rows, check = np.arange(3, 500), np.arange(500, 600)
+    labels = matrix[:, 0].astype(float)
+    signal = Small(epochs=3, seeds=2, dropout=0.2)
+
+    def second(others_before: bool) -> list[np.ndarray]:
+        with seeded([0]):
+            training = Training(signal, matrix, rows, labels[rows], check, labels[check])
+        for member in (0, 1) if others_before else (1,):
+            with seeded([0, member]):
+                network = signal.built(3)
+                training.run(network, member, silent)
+        return list(network.get_weights())
+
+    for mine, theirs in zip(second(True), second(False), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_the_slope_is_least_squares_kept_between_zero_and_one() -> None:

@@ -16,12 +16,12 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "files", "place", "quality", "store", "timerange"},
     2: {
-        "bars", "catalogue", "columns", "demo", "feature", "features", "folds", "indicators", "ingest", "labels",
+        "bars", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
         "results", "rolling", "skill", "stats", "targets", "windows",
     },
     3: {
-        "exchange", "inference", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal", "strategy",
-        "training",
+        "desk", "exchange", "inference", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal",
+        "strategy", "training",
     },
     4: {"engines", "plugins", "predictions"},
     5: {"backtest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},

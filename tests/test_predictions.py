@@ -337,7 +337,7 @@ def test_a_run_that_is_killed_leaves_whole_models_only(
     )
     kept = tmp_path / "models" / "drift"
     deadline = time.monotonic() + 60
-    while not list(kept.glob("*/signal.json")):
+    while not list(kept.glob("[!.]*/signal.json")):
         assert running.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -57,7 +57,7 @@ def check_trading(case: StrategyCase) -> None:
     """Orders, fills and equity up to a bar stay as they are when only later candles and predictions change."""
     ground, step = case.ground, case.ground.first.step
     fresh(case.plugin)
-    probe = case.trading(case.kind, case.job(ground.market, ground.start, ground.end), case.forecasts(ground.market))
+    probe = case.trading(case.kind, case.job(ground.market, case.start, ground.end), case.forecasts(ground.market))
     decided = sorted({time for time, _ in probe.orders if time < ground.first.time[-2]})
     few = [decided[len(decided) * part // 6] for part in range(6)] if decided else []
     cuts = sorted({*few, *(time - step for time in few[:3]), *ground.few_cuts})
@@ -68,11 +68,11 @@ def check_trading(case: StrategyCase) -> None:
         others = []
         for way in FUTURES:
             market = futures_of(ground.market, cut, way)
-            job = case.job(market, ground.start, cut + step if way == "removed" else end + 100 * step)
+            job = case.job(market, case.start, cut + step if way == "removed" else end + 100 * step)
             with _blamed(case, cut, way, "its trading"):
                 others.append((way, case.trading(fresh(case.plugin), job, case.forecasts(market, cut))))
         whole = case.trading(
-            fresh(case.plugin), case.job(ground.market, ground.start, end), case.forecasts(ground.market)
+            fresh(case.plugin), case.job(ground.market, case.start, end), case.forecasts(ground.market)
         )
         for way, other in others:
             require_same_trading(case, cut, way, whole, other)
@@ -85,7 +85,7 @@ def check_whole_pipeline(case: StrategyCase) -> None:
         return
     whole = case.trading(
         case.kind,
-        case.job(ground.market, ground.start, ground.end),
+        case.job(ground.market, case.start, ground.end),
         _joined({a: s.whole.table for a, s in case.signals.items()}),
     )
     slow = {alias: signal for alias, signal in case.signals.items() if signal.needs_fit}
@@ -93,7 +93,7 @@ def check_whole_pipeline(case: StrategyCase) -> None:
         made = {alias: _of_pipeline(signal, cut, way, market) for alias, signal in case.signals.items()}
         end = min(min(table.index[-1] for tables in made.values() for table in tables.values()) + step, ground.end)
         with _blamed(case, cut, way, "its trading"):
-            other = case.trading(fresh(case.plugin), case.job(market, ground.start, end), _joined(made))
+            other = case.trading(fresh(case.plugin), case.job(market, case.start, end), _joined(made))
         require_same_trading(case, cut, way, whole, other)
 
 
@@ -132,7 +132,7 @@ def check_missing_predictions(case: StrategyCase) -> None:
         return
     ground = case.ground
     nothing = {symbol: table * np.nan for symbol, table in case.forecasts(ground.market).items()}
-    orders = case.trading(case.kind, case.job(ground.market, ground.start, ground.end), nothing).orders
+    orders = case.trading(case.kind, case.job(ground.market, case.start, ground.end), nothing).orders
     if orders:
         raise PluginError(
             f"{case.file}: it decides on {orders[0][1]} at {moment(orders[0][0])}, where its prediction is missing."
@@ -142,12 +142,12 @@ def check_missing_predictions(case: StrategyCase) -> None:
 def check_same_result(case: StrategyCase) -> None:
     """Another run over the same candles, or one after a run over others, does the same."""
     ground = case.ground
-    job = case.job(ground.market, ground.start, ground.end)
+    job = case.job(ground.market, case.start, ground.end)
     cut = ground.first.time[len(ground.first) // 3]
     changed = futures_of(ground.market, cut, "changed")
     alone = case.trading(fresh(case.plugin), job, case.forecasts(ground.market))
     kind = fresh(case.plugin)
-    case.trading(kind, case.job(changed, ground.start, ground.end), case.forecasts(changed, cut))
+    case.trading(kind, case.job(changed, case.start, ground.end), case.forecasts(changed, cut))
     again = case.trading(kind, job, case.forecasts(ground.market))
     for one, two in ((alone.orders, again.orders), (alone.fills, again.fills)):
         for first, second in zip([*one, (ground.end, "nothing")], [*two, (ground.end, "nothing")], strict=False):
@@ -165,7 +165,7 @@ def check_candles_are_left_alone(case: StrategyCase) -> None:
     forecasts = case.forecasts(ground.market)
     given = [*(candles.frame for candles in ground.market.values()), *forecasts.values()]
     before = [_content(frame) for frame in given]
-    case.trading(case.kind, case.job(ground.market, ground.start, ground.end), forecasts)
+    case.trading(case.kind, case.job(ground.market, case.start, ground.end), forecasts)
     if [_content(frame) for frame in given] != before:
         raise PluginError(
             f"{case.file}: it changes the candles or predictions that it is given. Work on a copy: bars.close.copy()."
@@ -202,7 +202,7 @@ def _telling_cuts(case: StrategyCase) -> list[tuple[pd.Timestamp, str]]:
     """The ground's cuts, and bars before and on which a condition, or a comparison in it, turns true or false."""
     ground = case.ground
     found: list[tuple[pd.Timestamp, str]] = [(cut, "") for cut in ground.cuts]
-    job = case.job(ground.market, ground.start, ground.end)
+    job = case.job(ground.market, case.start, ground.end)
     for number, symbol in enumerate(ground.market):
         table = case.conditions(fresh(case.plugin), job, case.forecasts(ground.market), symbol)
         for column, name in enumerate(table):

@@ -20,6 +20,7 @@ from freqlstm.strategy import CONDITIONS, check_parameters, overrides_next
 
 Forecasts = dict[str, pd.DataFrame]  # symbol -> the columns that signals fill, at the candles' open times
 
+EARLIER = 600  # bars
 TYPICAL = {
     "return": (0.0, 1e-3),
     "direction": (0.5, 0.1),
@@ -43,6 +44,16 @@ class StrategyCase(Case):
     def of_conditions(self) -> bool:
         """Whether it decides by conditions over columns, not bar by bar in a next() of its own."""
         return not overrides_next(self.kind)
+
+    @property
+    def start(self) -> pd.Timestamp:
+        """Where trading begins: earlier for a next() of its own, whose indicators need bars before the first cut."""
+        ground = self.ground
+        return (
+            ground.start
+            if self.of_conditions
+            else max(ground.first.time[0], ground.start - EARLIER * ground.first.step)
+        )
 
     def forecasts(self, market: Market, cut: pd.Timestamp | None = None) -> Forecasts:
         """Made-up forecasts of every size a signal would give, so that conditions meet their thresholds often.
