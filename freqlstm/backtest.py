@@ -146,7 +146,12 @@ def backtest(
         },
         "skill": {
             symbol: {
-                name: forecast_skill(forecast.table[symbol]["prediction"], candles, forecast.description.horizon, forecast.description.target)
+                name: forecast_skill(
+                    forecast.table[symbol]["prediction"],
+                    candles,
+                    forecast.description.horizon,
+                    forecast.description.target,
+                )
                 for name, forecast in forecasts.items()
             }
             for symbol, candles in traded.items()

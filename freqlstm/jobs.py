@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
@@ -29,10 +31,26 @@ def parallel(workers: int, function: Callable[..., Outcome[T]], arguments: Itera
     processes = Parallel(
         n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch=workers, max_nbytes=None, idle_worker_timeout=30
     )  # fmt: skip
-    for outcome in processes(delayed(function)(*each) for each in arguments):
+    with _deaf_children():
+        outcomes = processes(delayed(function)(*each) for each in arguments)
+    for outcome in outcomes:
         if isinstance(outcome, Failed):
             raise outcome.kind(outcome.text)
         yield outcome
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started in the block never hear Ctrl-C, nor print where it met them: this one hears it and ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # started inside the block, it would lift the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @dataclass(frozen=True)

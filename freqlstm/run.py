@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from freqlstm.backtest import Job, SignalUse, backtest
 from freqlstm.costs import Costs, market_rules
 from freqlstm.errors import NoCandles, RunError, UnknownName, UsageError

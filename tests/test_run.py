@@ -77,11 +77,11 @@ def test_a_run_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_strategy_parameter_or_signal_column_is_refused_before_any_work(project: Project) -> None:
-    with pytest.raises(UnknownName, match="No strategy named 'lstmrsi2'. Did you mean 'lstm_rsi'?"):
+    with pytest.raises(UnknownName, match=r"No strategy named 'lstmrsi2'\. Did you mean 'lstm_rsi'\?"):
         prepare(Run(strategy="lstmrsi2"), project, [])
-    with pytest.raises(UnknownName, match="No parameter of RsiBollinger named 'oversolt'. Did you mean 'oversold'?"):
+    with pytest.raises(UnknownName, match=r"No parameter of RsiBollinger named 'oversolt'\. Did you mean 'oversold'\?"):
         prepare(Run(strategy="rsi_bollinger", parameters={"oversolt": 1}), project, [])
-    with pytest.raises(UnknownName, match="No signal of LstmRsi named 'predicton'. Did you mean 'prediction'?"):
+    with pytest.raises(UnknownName, match=r"No signal of LstmRsi named 'predicton'\. Did you mean 'prediction'\?"):
         prepare(Run(strategy="lstm_rsi", signals={"predicton": {}}), project, [])
 
 

@@ -45,7 +45,9 @@ def test_a_volatility_is_learned_relative_to_the_last_four_horizons(candles: Can
 def test_a_perfect_forecast_in_units_is_the_outcome(name: str, candles: Candles) -> None:
     target = Target(name, 5)
     base, scale = target.base_and_scale(candles)
-    np.testing.assert_allclose(base + scale * target.units(candles), target.outcome(candles).where(np.isfinite(base + scale)))
+    np.testing.assert_allclose(
+        base + scale * target.units(candles), target.outcome(candles).where(np.isfinite(base + scale))
+    )
 
 
 @pytest.mark.parametrize("name", TARGETS)
