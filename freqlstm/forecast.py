@@ -54,7 +54,7 @@ def newest_model(plugin: Plugin, symbol: str, timeframe: str, models: Path) -> S
         return kind()
     best: tuple[str, Signal] | None = None
     reasons = []
-    for file in sorted((models / plugin.name).glob("*/signal.json")):
+    for file in sorted((models / plugin.name).glob("[!.]*/signal.json")):
         try:
             signal = kind.load(file.parent)
         except ModelError as error:

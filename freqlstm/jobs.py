@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,10 +34,15 @@ def parallel(workers: int, function: Callable[..., Outcome[T]], arguments: Itera
     )  # fmt: skip
     with _deaf_children():
         outcomes = processes(delayed(function)(*each) for each in arguments)
-    for outcome in outcomes:
-        if isinstance(outcome, Failed):
-            raise outcome.kind(outcome.text)
-        yield outcome
+    try:
+        for outcome in outcomes:
+            if isinstance(outcome, Failed):
+                raise outcome.kind(outcome.text)
+            yield outcome
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that work was done in vain: after an error it was
+            outcomes.close()
 
 
 @contextmanager

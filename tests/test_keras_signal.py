@@ -190,14 +190,16 @@ def test_a_planted_pattern_is_learned() -> None:
     assert signal.slope_ > 0.5
 
 
-def test_the_best_epoch_is_restored(market: dict[str, Candles]) -> None:
-    signal = Small(epochs=4, learning_rate=1.0).fit(market)
+def test_the_best_epoch_is_restored() -> None:
+    candles = reverting(2500)
+    signal = Small(horizon=1, epochs=4, learning_rate=0.1).fit({BTC: candles})
     errors = signal.report_["validation_errors"][0]
+    assert 0 < int(np.argmin(errors)) < len(errors) - 1, "the test needs a best epoch that is neither first nor last"
     assert signal.report_["best_epochs"] == [int(np.argmin(errors)) + 1]
     assert len(errors) <= int(np.argmin(errors)) + 2  # one epoch without a better error is the last
-    raw = signal.inputs(market[BTC]).to_numpy(np.float32)
-    target = Target("return", 5)
-    units = target.units(market[BTC])
+    raw = signal.inputs(candles).to_numpy(np.float32)
+    target = Target("return", 1)
+    units = target.units(candles)
     usable = np.flatnonzero(np.isfinite(raw).all(axis=1))[3:]
     usable = usable[np.isfinite(units[usable])]
     check = signal.split(usable)[1]

@@ -384,6 +384,7 @@ print(made.from_cache, "keras" in sys.modules, "tensorflow" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_cached_table_is_served_without_tensorflow(tmp_path: Path) -> None:
     here = Path(__file__).resolve().parent
     program = CACHED.format(path=[str(here), str(here.parent)], root=str(tmp_path))

@@ -404,6 +404,47 @@ def test_a_plain_order_too_small_to_send_is_listed_and_not_dropped() -> None:
     ]  # fmt: skip
 
 
+def test_a_candle_that_just_touches_the_stop_or_the_profit_fills_it() -> None:
+    """Bought at 100: the stop at 95 and the profit at 125 are the low of one candle and the high of the other."""
+    for candle, reason, price in (
+        ((100, 100, 95, 100), "stop_loss", 95.0),
+        ((100, 125, 100, 100), "take_profit", 125.0),
+    ):
+        candles = candles_of(*flat(100, 4), candle, *flat(100, 3))
+        simulation = run(scripted(enter_long=[0], stop_loss=0.05, take_profit=0.25), candles)
+        assert [(fill.row, fill.reason, fill.price) for fill in simulation.fills[1:]] == [(4, reason, price)]
+
+
+def test_an_order_that_fills_in_parts_is_so_many_fills() -> None:
+    """5 wanted, at most 2 a bar: 2, 2 and 1, each with its own commission."""
+
+    class Slow(bt.Strategy):
+        def __init__(self) -> None:
+            self.broker.set_filler(bt.fillers.FixedSize(size=2))
+
+        def next(self) -> None:
+            if len(self) == 1:
+                self.buy(size=5)
+
+    candles = make_candles(8).frame.assign(volume=10.0)
+    simulation = run(Slow, Candles.from_frame(candles, "BTC/USDT", "1m"), costs=COMMISSION)
+    assert [(fill.row, fill.size) for fill in simulation.fills] == [(1, 2.0), (2, 2.0), (3, 1.0)]
+    assert [fill.price for fill in simulation.fills] == list(candles["open"].iloc[1:4])
+    assert [fill.commission for fill in simulation.fills] == pytest.approx(
+        [fill.size * fill.price * 0.001 for fill in simulation.fills]
+    )
+
+
+def test_an_order_without_size_for_a_symbol_that_has_not_begun_says_so() -> None:
+    class Early(bt.Strategy):
+        def prenext(self) -> None:
+            self.buy(data=self.datas[1])
+
+    with pytest.raises(PluginError) as error:
+        run(Early, candles_of(*flat(100, 3)), candles_of(*flat(50, 1), symbol="ETH/USDT", first=2))
+    assert str(error.value) == "ETH/USDT has no candle yet, so an order has no size. Wait for len(data) > 0."
+
+
 def test_brackets_stop_limits_and_orders_at_the_close_of_a_plain_strategy_are_backtraders() -> None:
     """The stop-limit of a bracket: triggered at 95, sold at its limit of 94 or better, and never below."""
 
@@ -649,7 +690,7 @@ def test_invariants_of_every_run(adventure: Any) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(1, 58), st.floats(-3, 3).filter(lambda size: abs(size) > 0.1)), max_size=12),
+    st.lists(st.tuples(st.integers(1, 58), st.integers(-12, 12).filter(bool).map(lambda quarters: quarters / 4)), max_size=12),
     st.floats(0.0, 0.01), st.floats(0.0, 0.01),
 )  # fmt: skip
 def test_dearer_commission_never_raises_the_outcome_of_the_same_fills(
