@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines.backtrader import Simulation, simulate
 from freqlstm.engines.fills import trade_list
-from freqlstm.errors import NoCandles
+from freqlstm.errors import NoCandles, PluginError
 from freqlstm.files import jsonable
 from freqlstm.folds import FoldPlan
 from freqlstm.plugins import Plugin
@@ -31,6 +32,7 @@ from freqlstm.results import Result
 from freqlstm.skill import forecast_skill
 from freqlstm.strategy import Decisions, check_parameters, decide, history_needed, overrides_next
 
+NAN = float("nan")
 PACKAGES = (
     "freqlstm", "backtrader", "tensorflow", "keras", "numpy", "pandas", "pyarrow", "pandas-ta-classic", "quantstats",
 )  # fmt: skip
@@ -125,7 +127,7 @@ def backtest(
 
     def explain(symbol: str, reason: str, row: int) -> tuple[str, str, float]:
         table = tables[symbol]
-        prediction = float(table["prediction"].iloc[row]) if "prediction" in table else float("nan")
+        prediction = float(table["prediction"].iloc[row]) if "prediction" in table else NAN
         if symbol not in decisions:
             return reason, "", prediction
         fired = decisions[symbol].fired(reason, row)
@@ -158,14 +160,13 @@ def backtest(
         },
     }
     if job.signals and decisions:
-        plain, _ = run(frozenset(str(column) for table in tables.values() for column in table))
-        plain_trades = trade_list(
-            plain.fills, plain.refusals, traded, lambda symbol, reason, row: (reason, "", float("nan"))
-        )
-        figures["beats"]["rules_without_signal"] = {
-            **stats.performance(plain.equity["equity"], job.cash),
-            "closed_trades": stats.trade_summary(plain_trades)["closed"],
-        }
+        with suppress(PluginError):  # conditions that cannot do without the signal have nothing to be compared with
+            plain, _ = run(frozenset(str(column) for table in tables.values() for column in table))
+            unexplained = trade_list(plain.fills, plain.refusals, traded, lambda symbol, reason, row: (reason, "", NAN))
+            figures["beats"]["rules_without_signal"] = {
+                **stats.performance(plain.equity["equity"], job.cash),
+                "closed_trades": stats.trade_summary(unexplained)["closed"],
+            }
     figures["luck"] = luck(job, trials, equity["equity"], figures["performance"]["sharpe"])
     seconds = {"predictions": predicted - clock, "trading": simulated - predicted, "all": time.perf_counter() - clock}
     return Result(
@@ -190,14 +191,15 @@ def decisions_for(
 
 
 def _columns(forecasts: Mapping[str, Predictions], symbol: str, candles: Candles) -> pd.DataFrame:
-    """The predictions of all signals for one symbol, each under its name in the strategy, indexed like the candles."""
+    """The predictions of all signals for one symbol, each under its name in the strategy, indexed like the candles.
+
+    Every symbol has the same columns: an interval that the signal gives for one of them is NaN for the others.
+    """
     columns = {}
     for name, forecast in forecasts.items():
-        table = forecast.table[symbol].reindex(candles.time)
         for ending in ("", "_low", "_high"):
-            values = table[f"prediction{ending}"]
-            if not ending or values.notna().any():
-                columns[f"{name}{ending}"] = values
+            if not ending or any(table[f"prediction{ending}"].notna().any() for table in forecast.table.values()):
+                columns[f"{name}{ending}"] = forecast.table[symbol][f"prediction{ending}"].reindex(candles.time)
     return pd.DataFrame(columns, index=candles.time)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,11 @@ class Column(pd.Series):
     terms: dict[str, np.ndarray] | None = None
     votes: np.ndarray | None = None
     unknown: np.ndarray | None = None
+
+    def __bool__(self) -> NoReturn:  # type: ignore[misc, override]
+        raise ValueError(
+            "a column has a value for each bar, not one truth for all. Between conditions write & for and, | for or, ~ for not"
+        )
 
     @property
     def _constructor(self) -> type[Column]:

@@ -49,9 +49,13 @@ class MarketRules:
         return math.copysign(round(whole * self.lot_step, 12), size)
 
     def refusal(self, size: float, price: float) -> str:
-        """Why an order of ``size`` (already in whole lots) at about ``price`` would be refused; empty if it would not."""
-        if size == 0:
+        """Why an order of ``size`` at about ``price`` would be refused; empty if it would not."""
+        whole = self.floor(size)
+        if whole == 0:
             return f"smaller than one lot of {self.lot_step:.10g}"
+        lots = abs(size) / self.lot_step
+        if abs(lots - round(lots)) > 1e-6 * max(1.0, lots * 1e-6):  # sums of sizes are off by their last bits
+            return f"{abs(size):.10g} is not a whole number of lots of {self.lot_step:.10g}: {abs(whole):.10g} would be"
         notional = abs(size) * price
         if notional < self.min_notional:
             return f"worth {notional:.2f}, below the minimum notional of {self.min_notional:g}"

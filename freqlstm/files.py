@@ -27,6 +27,7 @@ TEMPORARY = ".tmp"
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+BLOCKED = (errno.EEXIST, errno.ENOTDIR)
 
 
 @contextmanager
@@ -43,6 +44,10 @@ def _explanation(path: str, error: OSError) -> str:
         return f"The disk is full: {path} was not written and is as it was. Free some space and run the command again."
     if error.errno in FORBIDDEN:
         return f"{path} may not be written: {_reason(error)}. Choose another folder, or give yourself the right to write there."
+    if error.errno in BLOCKED:
+        in_the_way = next((str(each) for each in Path(path).parents if each.exists() and not each.is_dir()), None)
+        if in_the_way is not None:
+            return f"{path} could not be written: {in_the_way} is a file, and must be a folder. Move it away."
     return f"{path} could not be written: {_reason(error)}."
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from freqlstm.errors import TooFewCandles, UsageError
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds
+LONGEST = 100 * 366 * 86_400  # seconds
 
 
 def duration(text: str) -> pd.Timedelta:
@@ -22,7 +23,10 @@ def duration(text: str) -> pd.Timedelta:
     found = re.fullmatch(r"(\d+)([smhdw])", text) if isinstance(text, str) else None
     if not found:
         raise UsageError(f"Duration {text!r} is not understood. Write a number and one of s, m, h, d, w, as in '90d'.")
-    return pd.Timedelta(seconds=int(found[1]) * UNITS[found[2]])
+    seconds = int(found[1]) * UNITS[found[2]]
+    if seconds > LONGEST:
+        raise UsageError(f"Duration {text!r} is longer than a century. Write a shorter one, as in '90d'.")
+    return pd.Timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True)

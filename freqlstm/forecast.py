@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,24 @@ def train(
 ) -> tuple[Signal, Path]:
     """The signal fitted on all candles of ``market``, and the folder in which it was saved (or found, if it was fitted before)."""
     kind: type[Signal] = plugin.load()
-    signal = kind(**parameters)
-    folder = model_folder(models, plugin, signal, market)
-    if folder.is_dir():
-        return kind.load(folder), folder
-    signal.fit(market, progress)
-    signal.save(folder)
+    with plugin.blamed():
+        signal = kind(**parameters)
+        folder = model_folder(models, plugin, signal, market)
+        if folder.is_dir():
+            with suppress(ModelError):  # what is damaged is fitted again
+                return kind.load(folder), folder
+        signal.fit(market, progress)
+        signal.save(folder)
     return signal, folder
 
 
 def newest_model(plugin: Plugin, symbol: str, timeframe: str, models: Path) -> Signal:
     """The fitted signal whose training candles of ``symbol`` end last, of those that this version can load."""
     kind: type[Signal] = plugin.load()
-    if not kind().needs_fit:
-        return kind()
+    with plugin.blamed():
+        signal = kind()
+    if not signal.needs_fit:
+        return signal
     best: tuple[str, Signal] | None = None
     reasons = []
     for file in sorted((models / plugin.name).glob("[!.]*/signal.json")):

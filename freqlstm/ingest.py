@@ -129,7 +129,7 @@ def _table(path: Path) -> pd.DataFrame:
     name = path.name.lower()
     try:
         if name.endswith(".parquet"):
-            return _named(pd.read_parquet(path))
+            return _named(pd.read_parquet(path, page_checksum_verification=True))  # where there are checksums
         if name.endswith(".feather"):
             return _named(pd.read_feather(path))
         if name.endswith((".json", ".json.gz")):  # freqtrade: [[epoch in ms, open, high, low, close, volume], ...]
@@ -215,10 +215,16 @@ def _times(column: pd.Series, path: Path, assume_utc: bool) -> pd.DatetimeIndex:
             try:
                 column = pd.to_datetime(column, format="ISO8601", utc=True)  # several offsets in one file
             except ValueError:
+                brief = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
                 raise CandleError(
-                    f"{path}: a time is neither ISO 8601 nor an epoch: {str(error).splitlines()[0]}. Write times as in 2024-01-31T23:59:00Z."
+                    f"{path}: a time is neither ISO 8601 nor an epoch: {brief}. Write times as in 2024-01-31T23:59:00Z."
                 ) from None
     times = pd.DatetimeIndex(column)
+    strange = times[(times.year < 1970) | (times.year > 2261)]
+    if len(strange):
+        raise CandleError(
+            f"{path}: a row has the time {strange[0]}. Times must lie between 1970 and 2261: correct or remove that row."
+        )
     if times.tz is None:
         if not assume_utc:
             raise CandleError(

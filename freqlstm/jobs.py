@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -39,6 +41,12 @@ def parallel(workers: int, function: Callable[..., Outcome[T]], arguments: Itera
             if isinstance(outcome, Failed):
                 raise outcome.kind(outcome.text)
             yield outcome
+    except BrokenProcessPool as error:
+        codes = re.findall(r"[A-Z]+\(-?\d+\)", str(error))
+        raise FreqlstmError(
+            f"A process that shared the work ended by itself ({', '.join(dict.fromkeys(codes)) or type(error).__name__}), most likely "
+            f"because there was no memory left. Run again with fewer at once, as in --jobs 1: what was fitted is kept."
+        ) from error
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that work was done in vain: after an error it was

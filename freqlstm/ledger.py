@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from freqlstm.errors import StoreError
+from freqlstm.files import explained, make_folder
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class Trial:
 def record(ledger: Path, trial: Trial) -> None:
     """Append ``trial``; two processes may do so at once, and one that cannot be written leaves nothing behind."""
     line = json.dumps(asdict(trial)) + "\n"
+    with explained(ledger):
+        make_folder(ledger.parent)
     try:
-        ledger.parent.mkdir(parents=True, exist_ok=True)
         with _lock(ledger):
             size = ledger.stat().st_size if ledger.exists() else 0
             try:

@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from freqlstm.errors import PluginError, UnknownName, UsageError
+from freqlstm.errors import FreqlstmError, PluginError, UnknownName, UsageError
 from freqlstm.quiet import quiet_tensorflow
 
 Kind = Literal["strategy", "signal"]
@@ -63,11 +63,24 @@ class Plugin:
             module = sys.modules.get(self.module_name) or _execute(self)
         return _public_class(self, module)
 
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Whatever stops under a line of this file becomes a PluginError that names the line."""
+        try:
+            yield
+        except FreqlstmError:
+            raise
+        except (Exception, SystemExit) as error:  # a plugin that leaves the program would look like success
+            if not _lines(self.path, error):
+                raise
+            raise PluginError(f"{shown(self.path)} stopped: {_reason(self.path, error)}. Correct the file.") from error
+
     def parameters(self) -> list[Parameter]:
         """The parameters of the class, the file's own ones first. Imports the file."""
         loaded: Any = self.load()
         if self.kind == "signal":
-            defaults: dict[str, object] = loaded().parameters
+            with self.blamed():
+                defaults: dict[str, object] = loaded().parameters
         else:
             defaults = dict(loaded.params._getitems())
         comments: dict[str, str] = {}
@@ -204,19 +217,26 @@ def _execute(plugin: Plugin) -> ModuleType:
     sys.modules[plugin.module_name] = module  # before it runs: Backtrader's metaclass and dataclasses look it up there
     try:
         exec(compile(source, str(plugin.path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
-    except Exception as error:
+    except BaseException as error:  # SystemExit among them: a plugin that leaves the program would look like success
         del sys.modules[plugin.module_name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise PluginError(
             f"{shown(plugin.path)} is broken: {_reason(plugin.path, error)}. Correct the file."
         ) from error
     return module
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _lines(path: Path, error: BaseException) -> list[int | None]:
+    """The lines of a plugin file that were running when it was stopped, the innermost last."""
+    return [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+
+
+def _reason(path: Path, error: BaseException) -> str:
     """Line and message of what stopped a plugin file, in the file's own terms."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return _syntax(error)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    lines = _lines(path, error)
     text = " ".join(str(error).split()).rstrip(".")
     return f"{f'line {lines[-1]}: ' if lines else ''}{type(error).__name__}{f': {text}' if text else ''}"
 

@@ -175,8 +175,9 @@ class _Work:
         """The fold's record and predictions."""
 
         def work() -> tuple[dict[str, Any], Tables]:
-            signal, record = self._fitted(fold, market) if self.description.needs_fit else (self._signal(), {})
-            return record, {symbol: self._predicted(signal, fold, candles) for symbol, candles in market.items()}
+            with self.plugin.blamed():
+                signal, record = self._fitted(fold, market) if self.description.needs_fit else (self._signal(), {})
+                return record, {symbol: self._predicted(signal, fold, candles) for symbol, candles in market.items()}
 
         return caught(work)
 
@@ -239,8 +240,14 @@ def _signal_class(plugin: Plugin) -> type[Signal]:
 
 def _described(plugin: Plugin, parameters: dict[str, Any]) -> Outcome[Description]:
     def work() -> Description:
-        signal = _signal_class(plugin)(**parameters)
-        return Description(signal.parameters, signal.horizon, signal.target, signal.warmup, signal.needs_fit)
+        with plugin.blamed():
+            signal = _signal_class(plugin)(**parameters)
+            warmup = signal.warmup
+        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+            raise PluginError(
+                f"The warmup of {type(signal).__name__} is {warmup!r}. It must be a whole number of bars."
+            )
+        return Description(signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit)
 
     return caught(work)
 

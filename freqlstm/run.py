@@ -23,8 +23,10 @@ from freqlstm.progress import Progress, silent
 from freqlstm.results import Result
 from freqlstm.selection import Selection, Warn
 from freqlstm.store import CandleStore, Project
-from freqlstm.strategy import Strategy, check_parameters
+from freqlstm.strategy import check_parameters, signals_of
 from freqlstm.timerange import timerange_text
+
+MOST_CASH = 1e15  # units of the quote asset: beyond it, sizes in lots and cents are no longer exact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,11 @@ class Run(Selection):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.cash > 0:
-            raise UsageError(f"The cash is {self.cash!r}. It must be more than nothing, in units of the quote asset.")
+        if not 0 < self.cash <= MOST_CASH:
+            right = f"at most {MOST_CASH:g}" if self.cash > 0 else "more than nothing"
+            raise UsageError(f"The cash is {self.cash!r}. It must be {right}, in units of the quote asset.")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"The seed is {self.seed}. It must be a whole number between 0 and {2**31 - 1}.")
 
     def as_dict(self) -> dict[str, Any]:
         """The run as the tables and keys of a run file."""
@@ -61,6 +66,10 @@ def read_run(path: Path) -> Run:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"There is no run file {path}. Give one, or name a strategy with --strategy.") from None
+    except OSError as error:
+        raise UsageError(
+            f"The run file {path} cannot be read: {error.strerror}. Give a TOML file, or name a strategy with --strategy."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{path} is not a TOML file: {error}. Correct it, or copy one from the folder backtests."
@@ -96,20 +105,24 @@ def _checked(kind: Any, content: Mapping[str, Any], where: str) -> dict[str, Any
         if key not in known:
             raise UnknownName(f"key in {where}", key, known)
         wanted = _TYPES.get(str(known[key].type), (Mapping,))
-        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        fits = isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
+        if not fits or (list in wanted and not all(isinstance(each, str) for each in value)):
             raise UsageError(
                 f"Key {key!r} in {where} is {value!r}. It must be {_IN_WORDS.get(str(known[key].type), 'a table')}."
             )
     return dict(content)
 
 
-def prepare(run: Run, project: Project, warn: Warn) -> Job:
+def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: bool = True) -> Job:
     """Find the plugins and candles that ``run`` names; what a person should know is added to ``warn``."""
     strategy = find("strategy", run.strategy, project.root)
     kind = strategy.load()
-    check_parameters(kind, run.parameters)
+    parameters = {**in_a_file(check_parameters(kind, run.parameters)), **run.parameters}
     uses = signal_uses(kind, run, project)
-    learns = any(describe(use.plugin, use.seeded(run.seed), project.models).needs_fit for use in uses.values())
+    known = {
+        name: describe(use.plugin, use.seeded(run.seed), project.models, cache, jobs) for name, use in uses.items()
+    }
+    learns = any(description.needs_fit for description in known.values())
     market = run.load(project, warn)
     training = duration(run.folds.min_train) + duration(run.folds.embargo) if learns else None
     start, end = run.span(market, warn, training)
@@ -125,14 +138,16 @@ def prepare(run: Run, project: Project, warn: Warn) -> Job:
         for symbol, candles in market.items()
     }
     return Job(
-        strategy=strategy, parameters=run.parameters, signals=uses, market=market, start=start, end=end, folds=run.folds,
-        rules=rules, costs=run.costs, cash=run.cash, seed=run.seed, allow_short=run.allow_short,
+        strategy=strategy, parameters=parameters,
+        signals={name: SignalUse(use.plugin, known[name].parameters) for name, use in uses.items()},
+        market=market, start=start, end=end, folds=run.folds, rules=rules, costs=run.costs, cash=run.cash, seed=run.seed,
+        allow_short=run.allow_short,
     )  # fmt: skip
 
 
 def signal_uses(strategy: type, run: Run, project: Project) -> dict[str, SignalUse]:
     """The signals that ``strategy`` names, with the parameters that the run gives them."""
-    named: dict[str, str] = strategy.signals if issubclass(strategy, Strategy) else {}
+    named = signals_of(strategy)
     for name in run.signals:
         if name not in named:
             raise UnknownName(f"signal of {strategy.__name__}", name, named)
@@ -153,16 +168,32 @@ def run_backtest(
 ) -> Result:
     """The result of ``run``, not saved yet."""
     warnings: Warn = [] if warn is None else warn
-    job = prepare(run, project, warnings)
-    first = next(iter(job.market.values()))
-    resolved = replace(run, exchange=first.exchange, timerange=timerange_text(job.start, job.end))
+    job = prepare(run, project, warnings, jobs=jobs, cache=cache)
     moment = datetime.now(UTC)
     run_id = f"{moment:%Y%m%d-%H%M%S}-{job.strategy.name}-{job.digest()[:6]}"
     result = backtest(
-        job, project.models, project.ledger, run_id=run_id, config=resolved.as_dict(), jobs=jobs, cache=cache, progress=progress,
+        job, project.models, project.ledger, run_id=run_id, config=resolved(run, job).as_dict(), jobs=jobs, cache=cache, progress=progress,
     )  # fmt: skip
     result.manifest["warnings"] = list(warnings)
     return result
+
+
+def in_a_file(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that a run file can hold: a plain Backtrader strategy may have others, which are left to it."""
+    return {name: value for name, value in parameters.items() if isinstance(value, (bool, int, float, str, list))}
+
+
+def resolved(run: Run, job: Job) -> Run:
+    """``run`` with nothing left to defaults: running it gives what ``job`` gives."""
+    first = next(iter(job.market.values()))
+    signals = {}
+    for name, use in job.signals.items():
+        own_seed = "seed" in run.signals.get(name, {})  # if not, it is that of the run
+        signals[name] = {key: value for key, value in use.parameters.items() if key != "seed" or own_seed}
+    return replace(
+        run, exchange=first.exchange, timerange=timerange_text(job.start, job.end), parameters=job.parameters,
+        signals=signals,
+    )  # fmt: skip
 
 
 def save(result: Result, project: Project) -> tuple[Result, Path]:
@@ -184,9 +215,13 @@ def find_run(project: Project, run_id: str) -> Path:
         if project.results.is_dir()
         else []
     )
-    if run_id == "latest" and folders:
+    if not folders:
+        raise RunError(f"There is no run in {project.results} yet. `freqlstm backtest --strategy lstm_rsi` makes one.")
+    if run_id == "latest":
         return folders[-1]
-    found = [folder for folder in folders if folder.name == run_id] or [f for f in folders if f.name.startswith(run_id)]
+    found = [folder for folder in folders if folder.name == run_id] or [
+        folder for folder in folders if run_id and folder.name.startswith(run_id)
+    ]
     if len(found) == 1:
         return found[0]
     if found:

@@ -198,7 +198,13 @@ class Signal:
     def _fitted(self) -> dict[str, Any]:
         """The fitted attributes that go into signal.json."""
         names = [name for name in vars(self) if name.endswith("_") and name not in self.in_files]
-        return {name: jsonable(getattr(self, name)) for name in sorted(names)}
+        try:
+            return {name: jsonable(getattr(self, name)) for name in sorted(names)}
+        except TypeError as error:
+            raise PluginError(
+                f"{type(self).__name__} cannot be saved: {error}. Keep in attributes that end in '_' what JSON can hold, or name "
+                f"them in in_files and write them in write_files."
+            ) from error
 
 
 def prediction_table(signal: Signal, candles: Candles) -> pd.DataFrame:

@@ -17,7 +17,7 @@ The rules, for every engine. At the close of bar t, for each symbol that has a c
 Where an indicator is still warming up or a prediction that the conditions read is missing, no condition is true: no
 trade begins there, and an open one ends by its stops or ``max_holding`` only.
 
-An entry that is below the minimum notional, is less than one lot, sells short where that is not allowed, or cannot be
+An entry that is below the minimum notional, is off the lot step or less than one lot, sells short where that is not allowed, or cannot be
 paid for (at the close of t, or at the open when it fills) is refused and listed as such. An exit always fills. Short
 positions pay no interest and are never liquidated.
 """
@@ -37,6 +37,7 @@ import numpy as np
 from freqlstm.bars import CONDITIONS as CONDITIONS
 from freqlstm.bars import Bars, condition
 from freqlstm.bars import Decisions as Decisions
+from freqlstm.candles import COLUMNS
 from freqlstm.columns import Column
 from freqlstm.desk import Desk
 from freqlstm.errors import FreqlstmError, PluginError, UnknownName, UsageError
@@ -151,6 +152,25 @@ _BASE_PARAMETERS: dict[str, tuple[Any, str]] = {
 }
 
 
+def signals_of(strategy: type[bt.Strategy]) -> dict[str, str]:
+    """Column of bars -> name of the signal that fills it, checked. A plain Backtrader strategy has none."""
+    named = strategy.signals if issubclass(strategy, Strategy) else {}
+    right = "a dict of column to signal, as in dict(prediction='lstm')"
+    if not isinstance(named, dict) or not all(isinstance(each, str) for pair in named.items() for each in pair):
+        raise PluginError(f"The signals of {strategy.__name__} are {named!r}. They must be {right}.")
+    taken = {*_TAKEN, *dir(Bars), *(f"{column}{end}" for column in named for end in ("_low", "_high"))}
+    for column in named:
+        if not column.isidentifier() or column.startswith("_") or column in taken:
+            raise PluginError(
+                f"{strategy.__name__} calls the column of a signal {column!r}, which cannot be read as a column of bars or means "
+                f"something else there. Call it prediction, or another word of letters, digits and '_'."
+            )
+    return named
+
+
+_TAKEN = (*COLUMNS, "candles", "symbol", "time", "warmup")
+
+
 def overrides_next(strategy: type[bt.Strategy]) -> bool:
     """Whether the strategy decides bar by bar instead of by conditions over columns."""
     return not issubclass(strategy, Strategy) or strategy.next is not Strategy.next
@@ -172,7 +192,7 @@ def decide(strategy: type[Strategy], parameters: Mapping[str, Any], bars: Bars) 
             made = getattr(rules, name)(bars)
         except FreqlstmError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin that leaves the program would look like success
             raise failure(strategy, where, error) or PluginError(f"{where} failed: {error}.") from error
         column = condition(bars, made, where)
         if column is not None:
@@ -186,7 +206,7 @@ def decide(strategy: type[Strategy], parameters: Mapping[str, Any], bars: Bars) 
     return Decisions(known("enter_long"), known("exit_long"), known("enter_short"), known("exit_short"), columns)
 
 
-def failure(strategy: type[bt.Strategy], where: str, error: Exception) -> PluginError | None:
+def failure(strategy: type[bt.Strategy], where: str, error: BaseException) -> PluginError | None:
     """``error`` as that of the plugin, if it was raised under a line of its file, or while it decides bar by bar."""
     file = getattr(sys.modules.get(strategy.__module__), "__file__", None)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]

@@ -33,7 +33,9 @@ def parse_timerange(text: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None
         )
     start, end = (None if side is None else moment(side) for side in found.groups())
     if start is not None and end is not None and start >= end:
-        raise UsageError(f"The time range {text!r} ends before it starts. Swap its two dates.")
+        if start > end:
+            raise UsageError(f"The time range {text!r} ends before it starts. Swap its two dates.")
+        raise UsageError(f"The time range {text!r} is empty: the end is not included. Choose a later end.")
     return start, end
 
 

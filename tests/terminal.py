@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 SMALL = ("--set", "prediction.seeds=1", "--set", "prediction.epochs=1",
          "--set", 'prediction.features=["return_lag_0", "rsi_14"]')  # fmt: skip
 DAILY = ("--train", "2d", "--min-train", "2d", "--test", "1d")
-FIVE_FOLDS = ("--exchange", "demo", "--timerange", "20240103-20240108", *DAILY, *SMALL)
+DEMO = ("--exchange", "demo", *DAILY, *SMALL)  # a time range from 3 January 2024 on has a fold for each of its days
 
 
 def command(*arguments: object) -> list[str]:

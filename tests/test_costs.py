@@ -83,3 +83,10 @@ def test_the_rules_of_binance_are_those_that_it_published(real_data: Path) -> No
         filters = {one["filterType"]: one for one in published[symbol.replace("/", "")]}
         assert rules.lot_step == float(filters["LOT_SIZE"]["stepSize"])
         assert rules.min_notional == float(filters["NOTIONAL"]["minNotional"])
+
+
+def test_an_order_off_the_lot_step_is_refused_with_the_nearest_that_would_do() -> None:
+    rules = MarketRules(lot_step=0.001, min_notional=5)
+    assert rules.refusal(0.12345, 1000) == "0.12345 is not a whole number of lots of 0.001: 0.123 would be"
+    assert rules.refusal(-0.12345, 1000) == "0.12345 is not a whole number of lots of 0.001: 0.123 would be"
+    assert rules.refusal(rules.floor(0.3), 1000) == ""

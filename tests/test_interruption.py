@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from terminal import FIVE_FOLDS, command, environment, typed
+from terminal import DEMO, command, environment, typed
 
 from freqlstm.files import TEMPORARY
 from freqlstm.plugins import find
@@ -23,7 +23,7 @@ from freqlstm.store import Project
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="it looks for child processes in /proc")
 
-BACKTEST = ("backtest", "-s", "lstm_rsi", *FIVE_FOLDS, "--export", "none")
+BACKTEST = ("backtest", "-s", "lstm_rsi", *DEMO, "--timerange", "20240103-20240108", "--export", "none")
 FOLDS = 5
 QUICK = ("backtest", "-s", "rsi_bollinger", "--exchange", "demo", "-i", "1h", "--timerange", "20240101-20240301")
 PARTS = ("predictions.parquet", "trades.parquet", "equity.parquet")

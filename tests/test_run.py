@@ -93,6 +93,41 @@ def test_the_resolved_run_file_gives_the_same_result(project: Project) -> None:
     assert read_run(folder / "run.toml").timerange == "20190408-20240401"
 
 
+def test_the_resolved_run_file_leaves_nothing_to_defaults(project: Project) -> None:
+    project.strategies.mkdir()
+    (project.strategies / "follow.py").write_text(
+        "from freqlstm import Strategy\n\n\nclass Follow(Strategy):\n    signals = dict(prediction='momentum')\n"
+        "    params = dict(threshold=0.002)\n\n"
+        "    def enter_long(self, bars):\n        return bars.prediction > self.p.threshold\n\n"
+        "    def exit_long(self, bars):\n        return bars.prediction < 0\n"
+    )
+    run = Run(strategy="follow", timeframe="1d", signals={"prediction": {"horizon": 3}}, seed=7)
+    first, folder = save(run_backtest(run, project), project)
+    written = read_run(folder / "run.toml")
+    assert written.parameters == {
+        "stop_loss": 0.0, "take_profit": 0.0, "trailing_stop": 0.0, "max_holding": 0, "exposure": 0.95, "max_positions": 0,
+        "threshold": 0.002,
+    }  # fmt: skip
+    assert written.signals == {"prediction": {"features": [], "horizon": 3, "lookback": 60, "target": "return"}}
+    again = run_backtest(written, project)
+    assert len(first.trades) >= 3
+    assert all(comparison.same for comparison in compare(first, again))
+    assert again.stats["luck"]["configurations_tried"] == 1  # the same one, however much of it is written out
+
+
+def test_a_parameter_that_no_run_file_can_hold_is_left_to_the_strategy(project: Project) -> None:
+    project.strategies.mkdir()
+    (project.strategies / "plain.py").write_text(
+        "import backtrader as bt\n\n\nclass Plain(bt.Strategy):\n    params = dict(average=bt.ind.SMA, period=5, label=None)\n\n"
+        "    def __init__(self):\n        self.line = self.p.average(self.data, period=self.p.period)\n\n"
+        "    def next(self):\n        if not self.position and self.data.close[0] > self.line[0]:\n            self.buy()\n"
+    )
+    first, folder = save(run_backtest(Run(strategy="plain", timeframe="1d"), project), project)
+    assert read_run(folder / "run.toml").parameters == {"period": 5}
+    assert len(first.trades) == 1
+    assert all(comparison.same for comparison in reproduce(project, folder))
+
+
 def test_two_runs_of_one_second_get_two_folders(project: Project) -> None:
     result = run_backtest(HOURLY, project)
     names = [save(result, project)[1].name for _ in range(2)]

@@ -33,7 +33,7 @@ from freqlstm.demo import demo_market
 from freqlstm.errors import FreqlstmError, LookAheadError, PluginError
 from freqlstm.plugins import Plugin, find, shown
 from freqlstm.progress import Progress, silent
-from freqlstm.strategy import Strategy, history_needed, overrides_next
+from freqlstm.strategy import Strategy, history_needed, overrides_next, signals_of
 
 __all__ = [
     "SIGNAL_CHECKS",
@@ -106,7 +106,7 @@ def run_checks(cases: Sequence[Case], progress: Progress = silent) -> Iterator[O
             check(case)
         except FreqlstmError as error:
             reason, looks_ahead = str(error), isinstance(error, LookAheadError)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             lines = [
                 each.lineno
                 for each in traceback.extract_tb(error.__traceback__)
@@ -142,8 +142,7 @@ def _demo() -> Market:
 
 def _signals(plugin: Plugin, root: Path) -> Mapping[str, Plugin]:
     """The signals that a strategy names."""
-    named = getattr(plugin.load(), "signals", {})
-    return {alias: find("signal", name, root) for alias, name in named.items()}
+    return {alias: find("signal", name, root) for alias, name in signals_of(plugin.load()).items()}
 
 
 def _signal_class(plugin: Plugin) -> Any:

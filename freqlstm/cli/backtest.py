@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freqlstm.cli.console import (
+    PathName,
     json_option,
     note,
     pairs_option,
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_file", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("-c", "--config", type=click.Path(dir_okay=False, path_type=Path), help="The run file, as an option.")
+@click.argument("run_file", required=False, type=PathName(dir_okay=False))
+@click.option("-c", "--config", type=PathName(dir_okay=False), help="The run file, as an option.")
 @click.option("-s", "--strategy", metavar="NAME", help="A name that `freqlstm strategies` lists, or a file.")
 @pairs_option
 @timeframe_option
@@ -121,7 +122,7 @@ def parameters_of(changes: tuple[str, ...]) -> dict[str, Any]:
     parameters = {}
     for change in changes:
         name, equals, value = change.partition("=")
-        if not equals:
+        if not equals or not name.strip():
             raise UsageError(f"--set received {change!r}. It must be NAME=VALUE, as in --set threshold=0.001.")
         parameters[name.strip()] = parsed(value.strip())
     return parameters
@@ -132,9 +133,10 @@ def parsed(text: str) -> Any:
     import tomllib
 
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        read = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return read["value"] if len(read) == 1 else text  # a line break could begin another key
 
 
 def summarize(result: Result) -> None:
@@ -154,7 +156,7 @@ def summarize(result: Result) -> None:
             )
         )
     columns = ("after costs", "return", "Sharpe", "max. drawdown", "trades")
-    table = [(name, _percent(p["total_return"]), _number(p["sharpe"]), _percent(p["max_drawdown"]), "" if n is None else n)
+    table = [(name, _percent(p["total_return"]), _number(p["sharpe"]), f"{p['max_drawdown']:.2%}", "" if n is None else n)
              for name, p, n in rows]  # fmt: skip
     chance = beats["random_entries"]
     if chance["median_return"] is not None:
@@ -162,8 +164,8 @@ def summarize(result: Result) -> None:
     print_table(columns, table, right=columns[1:])
     costs, luck = stats["costs"], stats["luck"]
     click.echo(
-        f"\ngross {costs['gross_pnl']:,.2f}  commission {-costs['commission']:,.2f}  slippage {-costs['slippage']:,.2f}  "
-        f"net {costs['net_pnl']:,.2f};  refused orders {trades['refused']}"
+        f"\ngross {costs['gross_pnl']:,.2f}  commission {0 - costs['commission']:,.2f}  "
+        f"slippage {0 - costs['slippage']:,.2f}  net {costs['net_pnl']:,.2f};  refused orders {trades['refused']}"
     )
     for symbol, signals in stats["skill"].items():
         for name, skill in signals.items():
@@ -172,10 +174,10 @@ def summarize(result: Result) -> None:
                     f"{symbol} {name}: R2 {skill['r2']:+.3%} against zero, IC {_number(skill['ic'], 3)}, "
                     f"RMSE {skill['rmse']:.6f} (persistence {skill['persistence_rmse']:.6f}, zero {skill['zero_rmse']:.6f})"
                 )
-    click.echo(
-        f"configurations tried on these candles: {luck['configurations_tried']};  "
-        f"95% of resampled Sharpe ratios: {_number(luck['sharpe_low'])} to {_number(luck['sharpe_high'])}"
-    )
+    told = f"configurations tried on these candles: {luck['configurations_tried']}"
+    if luck["sharpe_low"] is not None:
+        told += f";  95% of resampled Sharpe ratios: {luck['sharpe_low']:.2f} to {luck['sharpe_high']:.2f}"
+    click.echo(told)
 
 
 def _percent(value: float | None) -> str:

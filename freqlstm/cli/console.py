@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -48,7 +49,7 @@ class _Lines:
         now = time.monotonic()
         if now - self.last >= QUIET_SECONDS:
             self.last = now
-            note(f"{text} {done / total:.0%}" if total else text)
+            note(f"{done / total:.0%}  {text}" if done and total else text)
 
 
 def note(text: str) -> None:
@@ -96,9 +97,24 @@ def exchange_option(command: Command) -> Command:
     )
 
 
+class PathName(click.Path):
+    """A path as :class:`pathlib.Path`; an empty one, which would mean the current folder, is refused."""
+
+    def __init__(self, **rules: Any) -> None:
+        super().__init__(path_type=Path, **rules)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).strip():
+            self.fail("the path is empty. Write one; '.' is the current folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def split_names(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
     """A click callback for an option that may be repeated and may hold several names: ``-p BTC/USDT,ETH/USDT``."""
-    return tuple(name for text in value for name in text.replace(",", " ").split())
+    names = tuple(name for text in value for name in text.replace(",", " ").split())
+    if value and not names:
+        raise click.BadParameter("there is no name in it.", ctx, param)
+    return names
 
 
 def pairs_option(command: Command) -> Command:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freqlstm.cli.console import exchange_option, json_option, note, print_json, print_table, progress_bar
+from freqlstm.errors import NoCandles, TooFewCandles, UnknownName
 
 if TYPE_CHECKING:
     from freqlstm.quality import Quality
@@ -20,7 +21,18 @@ NOTHING = (
 )
 
 
-@click.group()
+class DataGroup(click.Group):
+    """A group whose unknown commands are answered with the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands:
+            raise UnknownName("command of `freqlstm data`", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=DataGroup)
 def data() -> None:
     """List, check and resample the candles that are stored in this project."""
 
@@ -112,7 +124,13 @@ def resample(project: Path, pair: str, source: str, target: str, exchange: str, 
     from freqlstm.store import CandleStore, Project
 
     store = CandleStore(Project(project).data)
-    made = resampled(store.read(exchange, pair, source), target)
+    stored = store.read(exchange, pair, source)
+    made = resampled(stored, target)
+    if not len(made):
+        raise TooFewCandles(
+            f"The {len(stored):,} stored {source} candles of {stored.symbol} from {exchange} complete no {target} candle. "
+            f"Get more of them, or choose a shorter timeframe."
+        )
     if source == target:
         made = Candles(made.frame, made.symbol, made.timeframe, f"{exchange}_on_grid")
     new = store.write(made)
@@ -129,7 +147,6 @@ def _chosen(
 ) -> list[StoredSeries]:
     """The stored series that are asked for; every pair must be among them."""
     from freqlstm.candles import check_symbol, step_of
-    from freqlstm.errors import NoCandles, UnknownName
 
     if timeframe is not None:
         step_of(timeframe)

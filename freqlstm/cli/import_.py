@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from freqlstm.cli.console import json_option, note, print_json, print_table, progress_bar
+from freqlstm.cli.console import PathName, json_option, note, print_json, print_table, progress_bar
 
 
 @click.command("import")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PathName())
 @click.option(
     "-p", "--pairs", "pair", metavar="PAIR", help="If the file's name does not tell it, as BTC_USDT-1m.csv does."
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from freqlstm.cli.console import PathName
+
 
 @click.command()
-@click.argument("folder", metavar="FOLDER", default=".", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[FOLDER]", default=".", type=PathName())
 @click.pass_obj
 def init(project: Path, folder: Path) -> None:
     """Start a project in FOLDER: a strategy, a signal, and room for candles and results.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from freqlstm import __version__
+from freqlstm.cli.console import PathName
 from freqlstm.errors import FreqlstmError, UnknownName
 
 
@@ -53,6 +54,8 @@ ALIASES = {
 class VerbGroup(click.Group):
     """A group whose commands are imported one at a time, and the one place where errors become a line."""
 
+    verb = ""  # the one that was asked for
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
@@ -71,6 +74,7 @@ class VerbGroup(click.Group):
         verb, *inserted = ALIASES.get(style(verb), [style(verb)])
         if verb not in VERBS:
             raise UnknownName("command", args[0], VERBS, "`freqlstm --help` lists what there is.")
+        self.verb = verb
         return super().resolve_command(ctx, [verb, *inserted, *rest])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -88,8 +92,10 @@ class VerbGroup(click.Group):
             click.echo(error.format_message(), err=True)
             code = error.exit_code
         except click.UsageError as error:
-            path = error.ctx.command_path if error.ctx else "freqlstm"
-            code = _fail(f"{error.format_message()} `{path} --help` lists what there is.", error.exit_code)
+            path = error.ctx.command_path if error.ctx else f"freqlstm {self.verb}".strip()
+            message = error.format_message()
+            stop = "" if message.endswith((".", "?", "?)")) else "."
+            code = _fail(f"{message}{stop} `{path} --help` lists what there is.", error.exit_code)
         except click.ClickException as error:
             code = _fail(error.format_message(), error.exit_code)
         except (KeyboardInterrupt, click.Abort):
@@ -114,7 +120,7 @@ def _fail(message: str, code: int) -> int:
 @click.option(
     "--project",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    type=PathName(exists=True, file_okay=False, resolve_path=True),
     default=".",
     help="The project's folder, if it is not the current one.",
 )

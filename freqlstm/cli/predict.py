@@ -38,10 +38,11 @@ def predict(
     )
     for warning in warnings:
         note(f"Warning: {warning}")
-    said = [
-        forecast(newest_model(plugin, symbol, candles.timeframe, project.models), candles)
-        for symbol, candles in market.items()
-    ]
+    with plugin.blamed():
+        said = [
+            forecast(newest_model(plugin, symbol, candles.timeframe, project.models), candles)
+            for symbol, candles in market.items()
+        ]
     if as_json:
         print_json([{**vars(each), "synthetic": market[each.symbol].synthetic} for each in said])
         return

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from freqlstm.cli.console import json_option, print_json, progress_bar
+from freqlstm.cli.console import PathName, json_option, print_json, progress_bar
 
 
 @click.command()
 @click.argument("run_id", default="latest")
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Another file than the run's own."
-)
+@click.option("-o", "--output", type=PathName(dir_okay=False), help="Another file than the run's own.")
 @json_option
 @click.pass_obj
 def report(root: Path, /, run_id: str, output: Path | None, as_json: bool) -> None:

@@ -48,7 +48,8 @@ def train(
     project, warnings = Project(root), list[str]()
     plugin = find("signal", name, root)
     parameters = parameters_of(changes)
-    plugin.load()(**parameters)
+    with plugin.blamed():
+        plugin.load()(**parameters)
     market = candles_of(
         project,
         warnings,

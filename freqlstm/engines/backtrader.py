@@ -199,7 +199,7 @@ def simulate(
         cerebro.run()
     except FreqlstmError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin that leaves the program would look like success
         broken = failure(strategy, strategy.__name__, error)
         if broken is None:
             raise

@@ -49,8 +49,10 @@ def test_progress_in_a_log_file_is_silent_at_first_and_then_a_line_now_and_then(
         for second in (1, 5, 12, 13, 30):
             now[0] = float(second)
             progress(second, 40, "fitting")
+        now[0] = 60.0
+        progress(0, 1, "drawing")
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "fitting 30%\nfitting 75%\n")
+    assert (captured.out, captured.err) == ("", "30%  fitting\n75%  fitting\ndrawing\n")
 
 
 def test_progress_on_a_terminal_is_a_bar_on_stderr(

@@ -764,7 +764,7 @@ class Crossing(bt.Strategy):
         self.slow = bt.indicators.SMA(self.data.close, period=23)
 
     def next(self) -> None:
-        size = 0.5 * self.broker.getvalue() / self.data.close[0]
+        size = round(0.5 * self.broker.getvalue() / self.data.close[0], 5)
         self.order_target_size(target=size if self.fast[0] > self.slow[0] else -size)
 
 
@@ -775,7 +775,7 @@ class Resting(bt.Strategy):
         close = self.data.close[0]
         if len(self) % 97 == 0 and not self.position:
             self.buy_bracket(
-                size=0.4 * self.broker.getvalue() / close, exectype=bt.Order.Market,
+                size=round(0.4 * self.broker.getvalue() / close, 5), exectype=bt.Order.Market,
                 stopprice=close * 0.997, limitprice=close * 1.003,
             )  # fmt: skip
         elif len(self) % 97 == 50 and not self.position:
@@ -799,7 +799,7 @@ def test_column_feed_and_ledger_fill_like_stock_backtrader_to_the_bit_on_real_ca
 
 def assert_like_stock(strategy: type[bt.Strategy], candles: Candles) -> None:
     costs = Costs(0.001, 0.0002)
-    loose = MarketRules(1e-12, 0.0)
+    loose = MarketRules(1e-8, 0.0)
     simulation = run(strategy, candles, costs=costs, cash=1e5, rules=loose, allow_short=True)
     fills, values = stock_fills(strategy, candles, costs, 1e5)
     ours = [
