@@ -65,7 +65,7 @@ class Column(pd.Series):
     votes: np.ndarray | None = None
     unknown: np.ndarray | None = None
 
-    def __bool__(self) -> NoReturn:  # type: ignore[misc, override]
+    def __bool__(self) -> NoReturn:  # type: ignore[misc]
         raise ValueError(
             "a column has a value for each bar, not one truth for all. Between conditions write & for and, | for or, ~ for not"
         )

@@ -54,7 +54,7 @@ class MarketRules:
         if whole == 0:
             return f"smaller than one lot of {self.lot_step:.10g}"
         lots = abs(size) / self.lot_step
-        if abs(lots - round(lots)) > 1e-6 * max(1.0, lots * 1e-6):  # sums of sizes are off by their last bits
+        if abs(lots - round(lots)) > 1e-3:  # sums of sizes are off by their last bits
             return f"{abs(size):.10g} is not a whole number of lots of {self.lot_step:.10g}: {abs(whole):.10g} would be"
         notional = abs(size) * price
         if notional < self.min_notional:
