@@ -2,81 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from freqlstm import ledger, quality, stats
+from freqlstm import ledger, stats
 from freqlstm.bars import Bars
 from freqlstm.candles import Candles
-from freqlstm.costs import Costs, MarketRules
+from freqlstm.costs import Costs
 from freqlstm.engines.backtrader import Simulation, simulate
-from freqlstm.engines.fills import trade_list
+from freqlstm.engines.fills import Explain, trade_list
 from freqlstm.errors import NoCandles, PluginError
-from freqlstm.files import jsonable
-from freqlstm.folds import FoldPlan
-from freqlstm.plugins import Plugin
+from freqlstm.job import Job
+from freqlstm.manifest import manifest
 from freqlstm.predictions import Predictions, walk_forward
 from freqlstm.progress import Progress, silent
-from freqlstm.results import Result
+from freqlstm.results import Result, main_prediction
 from freqlstm.skill import forecast_skill
 from freqlstm.strategy import Decisions, check_parameters, decide, history_needed, overrides_next
 
-NAN = float("nan")
-PACKAGES = (
-    "freqlstm", "backtrader", "tensorflow", "keras", "numpy", "pandas", "pyarrow", "pandas-ta-classic", "quantstats",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SignalUse:
-    """The signal that fills one column of bars, and its parameters where they are not the default."""
-
-    plugin: Plugin
-    parameters: Mapping[str, Any]
-
-    def seeded(self, seed: int) -> dict[str, Any]:
-        """The parameters with the seed of the run, unless the signal is given one of its own."""
-        return {"seed": seed, **self.parameters}
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that decides the result of a run. Times are open times of candles, UTC; ``end`` is not included."""
-
-    strategy: Plugin
-    parameters: Mapping[str, Any]
-    signals: Mapping[str, SignalUse]
-    market: Mapping[str, Candles]  # with the candles before ``start`` that training and indicators need
-    start: pd.Timestamp
-    end: pd.Timestamp
-    folds: FoldPlan
-    rules: Mapping[str, MarketRules]
-    costs: Costs
-    cash: float  # quote asset
-    seed: int
-    allow_short: bool = False
-
-    def digest(self) -> str:
-        """SHA-256 of everything but the candles: what the trials ledger counts."""
-        told = {
-            "strategy": self.strategy.digest,
-            "parameters": dict(self.parameters),
-            "signals": {name: [use.plugin.digest, dict(use.parameters)] for name, use in self.signals.items()},
-            "folds": asdict(self.folds), "costs": asdict(self.costs), "cash": self.cash, "seed": self.seed,
-            "rules": {symbol: asdict(rules) for symbol, rules in self.rules.items()}, "allow_short": self.allow_short,
-        }  # fmt: skip
-        return hashlib.sha256(json.dumps(jsonable(told), sort_keys=True).encode()).hexdigest()
+SILENT_SHARE = 0.01  # of the bars, at the start of a run, that may lack a prediction without a word about it
 
 
 def backtest(
@@ -89,10 +37,15 @@ def backtest(
     jobs: int = 0,
     cache: bool = True,
     progress: Progress = silent,
+    warn: list[str] | None = None,
 ) -> Result:
-    """Run ``job``; models and predictions are kept in the folder ``models``, the trial is added to the ledger ``trials``."""
+    """Run ``job``; models and predictions are kept in the folder ``models``, the trial is added to the ledger ``trials``.
+
+    What a person should know before believing the result is added to ``warn`` and to the manifest.
+    """
+    warnings = [] if warn is None else warn
     clock = time.perf_counter()
-    traded = {symbol: candles.between(job.start, job.end) for symbol, candles in job.market.items()}
+    traded = job.traded()
     for symbol, candles in traded.items():
         if not len(candles):
             raise NoCandles(f"There are no candles of {symbol} between {job.start} and {job.end}. Leave the pair out.")
@@ -107,14 +60,16 @@ def backtest(
     }  # fmt: skip
     predicted = time.perf_counter()
     tables = {symbol: _columns(forecasts, symbol, candles) for symbol, candles in traded.items()}
+    warnings += silences(job, tables)
+    history: dict[str, int] = {}
 
     def run(without: frozenset[str]) -> tuple[Simulation, dict[str, Decisions]]:
         decisions = {}
         if not overrides_next(strategy):
             progress(0, 1, "deciding")
-            decisions = {
-                symbol: decisions_for(job, strategy, parameters, tables[symbol], symbol, without) for symbol in traded
-            }
+            for symbol in traded:
+                decisions[symbol] = decisions_for(job, strategy, parameters, tables[symbol], symbol, without)
+                history[symbol] = max(history.get(symbol, 0), decisions[symbol].offset)
         progress(0, 1, "trading")
         outcome = simulate(
             strategy, dict(job.parameters), traded, predictions=tables, decisions=decisions, rules=job.rules,
@@ -124,55 +79,90 @@ def backtest(
 
     outcome, decisions = run(frozenset())
     simulated = time.perf_counter()
-
-    def explain(symbol: str, reason: str, row: int) -> tuple[str, str, float]:
-        table = tables[symbol]
-        prediction = float(table["prediction"].iloc[row]) if "prediction" in table else NAN
-        if symbol not in decisions:
-            return reason, "", prediction
-        fired = decisions[symbol].fired(reason, row)
-        return (f"{reason}: {fired}" if fired else reason), decisions[symbol].votes(reason, row), prediction
-
-    trades = trade_list(outcome.fills, outcome.refusals, traded, explain)
+    trades = trade_list(outcome.fills, outcome.refusals, traded, explained_by(decisions, tables))
     equity = outcome.equity.assign(buy_and_hold=buy_and_hold(traded, outcome.equity.index, job.cash, job.costs))
+    without_signal = None
+    if job.signals and decisions:
+        try:
+            plain, plain_decisions = run(frozenset(str(column) for table in tables.values() for column in table))
+            if all(set(plain_decisions[symbol].columns) == set(decisions[symbol].columns) for symbol in decisions):
+                without_signal = _without_signal(plain, traded, job.cash)
+            else:
+                warnings.append(
+                    "The rules are not compared with the same rules without the signal: a condition is made of predictions alone."
+                )
+        except PluginError as error:
+            warnings.append(f"The rules are not compared with the same rules without the signal: {error}")
     figures: dict[str, Any] = {
         "performance": stats.performance(equity["equity"], job.cash),
         "trades": stats.trade_summary(trades),
         "costs": stats.cost_summary(trades),
         "beats": {
             "buy_and_hold": stats.performance(equity["buy_and_hold"], job.cash),
-            "rules_without_signal": None,
+            "rules_without_signal": without_signal,
             "random_entries": stats.random_entries(
                 trades, traded, job.cash, job.costs.commission, job.costs.slippage, seed=job.seed
             ),
         },
-        "skill": {
-            symbol: {
-                name: forecast_skill(
-                    forecast.table[symbol]["prediction"],
-                    candles,
-                    forecast.description.horizon,
-                    forecast.description.target,
-                )
-                for name, forecast in forecasts.items()
-            }
-            for symbol, candles in traded.items()
-        },
+        "skill": {symbol: skill_of(forecasts, candles) for symbol, candles in traded.items()},
     }
-    if job.signals and decisions:
-        with suppress(PluginError):  # conditions that cannot do without the signal have nothing to be compared with
-            plain, _ = run(frozenset(str(column) for table in tables.values() for column in table))
-            unexplained = trade_list(plain.fills, plain.refusals, traded, lambda symbol, reason, row: (reason, "", NAN))
-            figures["beats"]["rules_without_signal"] = {
-                **stats.performance(plain.equity["equity"], job.cash),
-                "closed_trades": stats.trade_summary(unexplained)["closed"],
-            }
     figures["luck"] = luck(job, trials, equity["equity"], figures["performance"]["sharpe"])
     seconds = {"predictions": predicted - clock, "trading": simulated - predicted, "all": time.perf_counter() - clock}
     return Result(
-        run_id=run_id, config=dict(config), manifest=manifest(job, forecasts, seconds), market=traded,
-        predictions=tables, trades=trades, equity=equity, stats=figures,
+        run_id=run_id, config=dict(config), manifest={**manifest(job, forecasts, history, seconds), "warnings": list(warnings)},
+        market=traded, predictions=tables, trades=trades, equity=equity, stats=figures,
     )  # fmt: skip
+
+
+def silences(job: Job, predictions: Mapping[str, pd.DataFrame]) -> list[str]:
+    """A sentence for every signal that says nothing over the first bars of a symbol's time range."""
+    said = []
+    for symbol, table in predictions.items():
+        for name, use in job.signals.items():
+            speaks = table[name].notna().to_numpy()
+            quiet = int(speaks.argmax()) if speaks.any() else len(speaks)
+            if quiet > SILENT_SHARE * len(speaks):
+                until = f"before {table.index[quiet]:%Y-%m-%d %H:%M} UTC" if speaks.any() else "at all"
+                said.append(
+                    f"{use.plugin.name} says nothing of {symbol} {until}, which is {quiet / len(speaks):.0%} of the bars: it had "
+                    f"too few candles to be fitted on or to warm up. The figures include those idle bars."
+                )
+    return said
+
+
+def explained_by(decisions: Mapping[str, Decisions], predictions: Mapping[str, pd.DataFrame]) -> Explain:
+    """What the trade list says of a decision: the comparisons that were true, the points of a vote, the prediction."""
+
+    def explain(symbol: str, reason: str, row: int) -> tuple[str, str, float]:
+        column = main_prediction(predictions[symbol])
+        prediction = float("nan") if column is None else float(column.iloc[row])
+        if symbol not in decisions:
+            return reason, "", prediction
+        fired = decisions[symbol].fired(reason, row)
+        return (f"{reason}: {fired}" if fired else reason), decisions[symbol].votes(reason, row), prediction
+
+    return explain
+
+
+def skill_of(forecasts: Mapping[str, Predictions], candles: Candles) -> dict[str, Any]:
+    """The forecast skill of every signal on one symbol, by its name in the strategy."""
+    return {
+        name: forecast_skill(
+            forecast.table[candles.symbol]["prediction"],
+            candles,
+            forecast.description.horizon,
+            forecast.description.target,
+        )
+        for name, forecast in forecasts.items()
+    }
+
+
+def _without_signal(plain: Simulation, traded: Mapping[str, Candles], cash: float) -> dict[str, Any]:
+    trades = trade_list(plain.fills, plain.refusals, traded, lambda symbol, reason, row: (reason, "", float("nan")))
+    return {
+        **stats.performance(plain.equity["equity"], cash),
+        "closed_trades": stats.trade_summary(trades)["closed"],
+    }
 
 
 def decisions_for(
@@ -229,47 +219,9 @@ def luck(job: Job, trials: Path, equity: pd.Series[float], sharpe: float | None)
     tried = ledger.trials(trials, first.exchange, first.timeframe, list(job.market), start, end)
     returns = stats.daily_returns(equity, job.cash)
     low, high = stats.sharpe_interval(returns, seed=job.seed)
-    known = [value for value in tried.values() if value is not None]
     return {
         "configurations_tried": len(tried),
-        "deflated_sharpe": stats.deflated_sharpe(returns, known),
+        "deflated_sharpe": stats.deflated_sharpe(returns, [sharpe or 0.0 for sharpe in tried]),
         "sharpe_low": low,
         "sharpe_high": high,
     }
-
-
-def manifest(job: Job, forecasts: Mapping[str, Predictions], seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What is needed to judge and to repeat the run."""
-    used = {symbol: _used(job, forecasts, candles) for symbol, candles in job.market.items()}
-    plugins = [job.strategy, *(use.plugin for use in job.signals.values())]
-    return {
-        "synthetic": any(candles.synthetic for candles in used.values()),
-        "start": job.start.isoformat(),
-        "end": job.end.isoformat(),
-        "plugins": [
-            {"kind": plugin.kind, "name": plugin.name, "origin": plugin.origin, "file": plugin.path.name, "sha256": plugin.digest}
-            for plugin in plugins
-        ],
-        "candles": {
-            symbol: {
-                "exchange": candles.exchange, "timeframe": candles.timeframe, "rows": len(candles),
-                "first": candles.time[0].isoformat(), "last": candles.time[-1].isoformat(), "sha256": candles.digest,
-            }
-            for symbol, candles in used.items()
-        },
-        "quality": {symbol: quality.report(candles.frame, symbol, candles.timeframe).as_dict() for symbol, candles in used.items()},
-        "market_rules": {symbol: asdict(rules) for symbol, rules in job.rules.items()},
-        "signals": {name: {"fingerprint": forecast.fingerprint, "folds": forecast.folds} for name, forecast in forecasts.items()},
-        "seed": job.seed,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "platform": f"{platform.system()} {platform.machine()}",
-        "byte_order": sys.byteorder,
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-    }  # fmt: skip
-
-
-def _used(job: Job, forecasts: Mapping[str, Predictions], candles: Candles) -> Candles:
-    """The candles that training, history and trading could have seen."""
-    spans = [fold["train_start"] for forecast in forecasts.values() for fold in forecast.folds if "train_start" in fold]
-    first = min([job.start, *(pd.Timestamp(span) for span in spans)])
-    return candles.between(first, job.end)

@@ -13,6 +13,7 @@ from freqlstm import indicators
 from freqlstm.candles import COLUMNS, Candles
 from freqlstm.columns import Absent, Column
 from freqlstm.errors import PluginError
+from freqlstm.stretches import Stretches
 
 CONDITIONS = ("enter_long", "exit_long", "enter_short", "exit_short")
 
@@ -49,18 +50,21 @@ class Bars:
         self.time = candles.time
         self.warmup = 0  # bars of an unbroken stretch that the indicators handed out so far need
         self._predictions = predictions if predictions is not None else pd.DataFrame(index=candles.time)
-        self._without = without
+        self.without = without
         self._memory: dict[Any, Any] = {}
+        segment = candles.segment
+        broken = len(segment) > 0 and segment[-1] > 0
+        self._stretches = Stretches(candles.time, segment) if broken else None
 
     def __getattr__(self, name: str) -> Column | Absent:
         if name.startswith("_"):
             raise AttributeError(name)
-        if name in self._without:
+        if name in self.without:
             return Absent()
         if name in COLUMNS:
-            return self._once(name, lambda: Column.of(self.candles.frame[name], name))  # type: ignore[no-any-return]
+            return self._once(name, lambda: self._column(self.candles.frame[name], name))  # type: ignore[no-any-return]
         if name in self._predictions.columns:
-            return self._once(name, lambda: Column.of(self._predictions[name], name))  # type: ignore[no-any-return]
+            return self._once(name, lambda: self._column(self._predictions[name], name))  # type: ignore[no-any-return]
         raise AttributeError(
             f"bars has no column {name!r}. It has {', '.join(COLUMNS)}, rsi(), macd(), bollinger(), ta and "
             f"{', '.join(self._predictions.columns) or 'no predictions: name a signal in the strategy'}"
@@ -71,6 +75,9 @@ class Bars:
             self._memory[key] = make()
         return self._memory[key]
 
+    def _column(self, values: pd.Series[Any], name: str) -> Column:
+        return Column.of(values, name, self._stretches)
+
     def _need(self, bars: int) -> None:
         self.warmup = max(self.warmup, bars)
 
@@ -79,7 +86,7 @@ class Bars:
         self._need(indicators.rsi_warmup(period))
 
         def make() -> Column:
-            return Column.of(indicators.rsi(self.candles, period), f"rsi({period})")
+            return self._column(indicators.rsi(self.candles, period), f"rsi({period})")
 
         return self._once(("rsi", period), make)  # type: ignore[no-any-return]
 
@@ -89,7 +96,7 @@ class Bars:
 
         def make() -> Macd:
             table = indicators.macd(self.candles, fast, slow, signal)
-            return Macd(*(Column.of(table[part], f"macd({fast},{slow},{signal}).{part}") for part in Macd._fields))
+            return Macd(*(self._column(table[part], f"macd({fast},{slow},{signal}).{part}") for part in Macd._fields))
 
         return self._once(("macd", fast, slow, signal), make)  # type: ignore[no-any-return]
 
@@ -100,7 +107,7 @@ class Bars:
         def make() -> Bollinger:
             table = indicators.bollinger(self.candles, period, deviations)
             name = f"bollinger({period},{deviations:g})"
-            return Bollinger(*(Column.of(table[part], f"{name}.{part}") for part in Bollinger._fields))
+            return Bollinger(*(self._column(table[part], f"{name}.{part}") for part in Bollinger._fields))
 
         return self._once(("bollinger", period, deviations), make)  # type: ignore[no-any-return]
 
@@ -135,8 +142,8 @@ class TechnicalAnalysis:
             def make() -> Any:
                 result = indicators.ta(bars.candles, name, **arguments)
                 if isinstance(result, pd.Series):
-                    return Column.of(result, label)
-                return {part: Column.of(result[part], f"{label}.{part}") for part in result.columns}
+                    return bars._column(result, label)
+                return {part: bars._column(result[part], f"{label}.{part}") for part in result.columns}
 
             bars._need(indicators.ta_warmup(name, **arguments))
             return bars._once(label, make)

@@ -14,43 +14,14 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
+from freqlstm.absent import Absent as Absent
 from freqlstm.errors import PluginError
+from freqlstm.stretches import Stretches, Window, by_stretch, called
 
 COMPARISONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 ARITHMETIC = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
 }  # fmt: skip
-
-
-class Absent:
-    """A column of a signal that is switched off: every condition that it enters goes on without it.
-
-    This is how the same rules are run without the network, to see what the network adds.
-    """
-
-    def _absent(self, *args: Any, **kwargs: Any) -> Absent:
-        return self
-
-    def _other(self, other: Any) -> Any:
-        return other
-
-    def __getattr__(self, name: str) -> Absent:
-        if name.startswith("_") or name == "input_objs":  # what pandas asks every stranger for
-            raise AttributeError(name)
-        return self
-
-    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        present = [value for value in inputs if not isinstance(value, Absent)]
-        joins = function in (np.bitwise_and, np.bitwise_or, np.logical_and, np.logical_or)
-        return present[0] if joins and present else self
-
-    __and__ = __rand__ = __or__ = __ror__ = _other
-    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _absent  # type: ignore[assignment]
-    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __pow__ = _absent
-    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rpow__ = _absent
-    __neg__ = __pos__ = __abs__ = __invert__ = __call__ = __getitem__ = _absent
-    __hash__ = None  # type: ignore[assignment]
-    __iter__ = None  # or __getitem__ would make it endless
 
 
 class Column(pd.Series):
@@ -59,7 +30,13 @@ class Column(pd.Series):
     ``terms`` maps the text of each comparison inside a condition to its truth, shape (bars,); ``votes`` holds the
     points of a :func:`vote`, shape (bars,), if there was one; ``unknown`` says where the condition is neither true nor
     false, shape (bars,), or is None where it is known throughout. What pandas makes of a column has none of the three.
+    ``text`` is how the column reads in the trade list. What looks back (``shift``, ``diff``, ``pct_change``, ``rolling``,
+    ``ewm``, ``expanding``) begins anew after every gap of the candles, as if nothing came before.
     """
+
+    _metadata = ["_name", "stretches"]  # what pandas hands on to everything that it makes of a column
+    stretches: Stretches | None = None  # None: unbroken
+    text: str | None = None
 
     terms: dict[str, np.ndarray] | None = None
     votes: np.ndarray | None = None
@@ -75,13 +52,35 @@ class Column(pd.Series):
         return Column
 
     @classmethod
-    def of(cls, series: pd.Series[Any], name: str) -> Column:
+    def of(cls, series: pd.Series[Any], name: str, stretches: Stretches | None = None) -> Column:
         """A column of that name with the values of ``series``, which it shares and cannot change."""
-        return cls(series.to_numpy(), index=series.index, name=name, copy=False)
+        column = cls(series.to_numpy(), index=series.index, name=name, copy=False)
+        column.stretches, column.text = stretches, name
+        return column
 
-    def shift(self, periods: Any = 1, *args: Any, **kwargs: Any) -> Any:
-        """The values of ``periods`` bars before; named so that the trade list tells them apart."""
-        return super().shift(periods, *args, **kwargs).rename(f"{_operand(self)}.shift({periods})")
+    def rename(self, index: Any = None, **kwargs: Any) -> Any:
+        result: Any = super().rename(index, **kwargs)
+        if isinstance(result, Column) and isinstance(index, str):
+            result.text = index
+        return result
+
+    def made(self, method: Callable[..., Any], call: str, args: Any, kwargs: Any) -> Any:
+        """The column that ``method`` makes of each unbroken stretch of this one; it reads ``close`` + ``call``."""
+        result = by_stretch(self.stretches, self, method, args, kwargs)
+        if not isinstance(result, pd.Series):
+            return result
+        column = Column(result, copy=False).rename(f"{_operand(self)}{call}")
+        column.stretches = self.stretches
+        return column
+
+    def rolling(self, *args: Any, **kwargs: Any) -> Any:
+        return Window(self, "rolling", args, kwargs)
+
+    def ewm(self, *args: Any, **kwargs: Any) -> Any:
+        return Window(self, "ewm", args, kwargs)
+
+    def expanding(self, *args: Any, **kwargs: Any) -> Any:
+        return Window(self, "expanding", args, kwargs)
 
     def __and__(self, other: Any) -> Any:
         return self if isinstance(other, Absent) else _join("&", self, other, super().__and__(other))
@@ -105,6 +104,8 @@ class Column(pd.Series):
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Column):  # what pandas made of a column kept its name, but is another
+        return value.text or ("expression" if value.name is None else f"f({value.name})")
     if isinstance(value, pd.Series):
         return str(value.name) if value.name is not None else "expression"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
@@ -137,12 +138,24 @@ def _terms(condition: Any) -> dict[str, np.ndarray]:
     return {_text(condition): condition.to_numpy()} if isinstance(condition, pd.Series) else {}
 
 
+def _both(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The terms of both sides; of different ones that read alike, the later get a number."""
+    terms = dict(mine)
+    for text, truth in theirs.items():
+        key, number = text, 1
+        while key in terms and not np.array_equal(terms[key], truth):
+            number += 1
+            key = f"{text} ({number})"
+        terms[key] = truth
+    return terms
+
+
 def _join(symbol: str, left: Column, right: Any, result: Any) -> Any:
     """What ``left & right`` or ``left | right`` remembers: the terms of both, and what is unknown as Kleene (1938) has it."""
     if not isinstance(result, Column):
         return result
     result = result.rename(f"{_operand(left)} {symbol} {_operand(right)}")
-    result.terms = {**_terms(left), **_terms(right)}
+    result.terms = _both(_terms(left), _terms(right))
     result.votes = left.votes if left.votes is not None else getattr(right, "votes", None)
     mine, theirs = _unknown(left), _unknown(right)
     either = _either(mine, theirs)
@@ -159,7 +172,7 @@ def _join(symbol: str, left: Column, right: Any, result: Any) -> Any:
 def _comparison(name: str, symbol: str) -> Callable[[Column, Any], Any]:
     def method(self: Column, other: Any) -> Any:
         if isinstance(other, Absent):
-            return other
+            return other._compared(self)
         result = getattr(super(Column, self), f"__{name}__")(other)
         if not isinstance(result, Column):
             return result
@@ -178,7 +191,7 @@ def _comparison(name: str, symbol: str) -> Callable[[Column, Any], Any]:
 def _arithmetic(name: str, symbol: str, mirrored: bool) -> Callable[[Column, Any], Any]:
     def method(self: Column, other: Any) -> Any:
         if isinstance(other, Absent):
-            return other
+            return other._calculated(self)
         result = getattr(super(Column, self), name)(other)
         left, right = (other, self) if mirrored else (self, other)
         return result.rename(f"{_operand(left)} {symbol} {_operand(right)}") if isinstance(result, Column) else result
@@ -186,6 +199,15 @@ def _arithmetic(name: str, symbol: str, mirrored: bool) -> Callable[[Column, Any
     return method
 
 
+def _looking_back(name: str) -> Callable[..., Any]:
+    def method(self: Column, *args: Any, **kwargs: Any) -> Any:
+        return self.made(getattr(pd.Series, name), called("", name, args, kwargs), args, kwargs)
+
+    return method
+
+
+for _name in ("shift", "diff", "pct_change"):
+    setattr(Column, _name, _looking_back(_name))
 for _name, _symbol in COMPARISONS.items():
     setattr(Column, f"__{_name}__", _comparison(_name, _symbol))
 for _name, _symbol in ARITHMETIC.items():
@@ -216,6 +238,7 @@ def vote(**ballots: tuple[float, Any]) -> Any:
         terms[f"{name} {weight:+g}"] = truth
     index = next((condition.index for condition in conditions if isinstance(condition, pd.Series)), None)
     column = Column(points, index=index, name="vote")
+    column.text = "vote"
     column.terms, column.votes = terms, points
     return column
 

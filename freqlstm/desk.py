@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import backtrader as bt
 import numpy as np
 
 from freqlstm.bars import Decisions
+from freqlstm.candles import Candles
 from freqlstm.costs import MarketRules
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What a desk needs to know of its symbol; the feed of the reference engine has the same four."""
+
+    candles: Candles
+    decisions: Decisions
+    market_rules: MarketRules = MarketRules(min_notional=0.0)
+    allow_short: bool = True
 
 
 class Desk:
     """Turns decisions into orders, and follows what becomes of them."""
 
-    def __init__(self, strategy: Any, data: Any) -> None:
+    def __init__(self, strategy: Any, data: Any, brief: Any) -> None:
         self.strategy = strategy
         self.data = data
-        self.decisions: Decisions = data.decisions
-        self.market: MarketRules = data.market_rules
+        self.decisions: Decisions = brief.decisions
+        self.market: MarketRules = brief.market_rules
+        self.allow_short: bool = brief.allow_short
         self.position = strategy.getposition(data)
         self.entry: Any = None  # the entry order that has not filled yet
         self.protection: list[Any] = []  # stop, trailing stop and limit orders in the market
@@ -31,7 +44,7 @@ class Desk:
         enters = decisions.enter_long | decisions.enter_short
         self.enters = enters.tobytes()
         self._entries = np.flatnonzero(enters)  # rows
-        self._low, self._high = (data.candles.frame[name].to_numpy() for name in ("low", "high"))
+        self._low, self._high = (brief.candles.frame[name].to_numpy() for name in ("low", "high"))
         self._exits = np.flatnonzero(decisions.exit_long), np.flatnonzero(decisions.exit_short)
 
     def step(self) -> None:
@@ -105,17 +118,24 @@ class Desk:
         if (long and short) or sum(desk.taken for desk in strategy.desks) >= limit:
             return
         close = self.data.close[0]
-        size = self.market.floor(max(0.0, strategy.broker.getvalue()) * p.exposure / limit / close)
+        size = self.market.floor(max(0.0, strategy.broker.getvalue()) * p.exposure / limit / self._dearest(close))
         reason = "enter_long" if long else "enter_short"
         refusal = self.market.refusal(size, close)
-        if short and not self.data.allow_short:
+        if short and not self.allow_short:
             refusal = "this market does not allow selling short"
         if refusal:
-            strategy.broker.refuse(self.data, size if long else -size, reason, refusal)
+            if hasattr(strategy.broker, "refuse"):  # not the broker of a Cerebro of the user's own
+                strategy.broker.refuse(self.data, size if long else -size, reason, refusal)
             return
         order = strategy.buy if long else strategy.sell
         self.entry = order(data=self.data, size=size, reason=reason, next_candle_only=True)
         self.busy = True
+
+    def _dearest(self, close: float) -> float:
+        """What one unit costs, slippage and commission included, if the next candle opens at ``close``."""
+        broker = self.strategy.broker
+        price = close * (1 + getattr(broker.p, "slip_perc", 0.0))
+        return float(price + broker.getcommissioninfo(self.data).getcommission(1.0, price))
 
     def _protect(self) -> None:
         p, size, paid = self.strategy.p, self.position.size, self.position.price

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, TooFewCandles
+from freqlstm.files import jsonable
 from freqlstm.plugins import Plugin
 from freqlstm.predictions import model_folder
 from freqlstm.progress import Progress, silent
+from freqlstm.provenance import read_sealed
 from freqlstm.signal import Signal, prediction_table
 
 
@@ -50,36 +55,69 @@ def train(
     return signal, folder
 
 
-def newest_model(plugin: Plugin, symbol: str, timeframe: str, models: Path) -> Signal:
-    """The fitted signal whose training candles of ``symbol`` end last, of those that this version can load."""
+def newest_model(
+    plugin: Plugin, candles: Candles, models: Path, parameters: Mapping[str, Any] = MappingProxyType({})
+) -> Signal:
+    """The fitted signal that may say what follows ``candles``: of those with these parameters, the one trained on the newest.
+
+    It must have been trained on the same exchange, symbol and timeframe, and on no candle after the newest of
+    ``candles``, which would be a look at what it is asked to forecast. Parameters not given have their defaults.
+    """
     kind: type[Signal] = plugin.load()
     with plugin.blamed():
-        signal = kind()
+        signal = kind(**parameters)
     if not signal.needs_fit:
         return signal
-    best: tuple[str, Signal] | None = None
-    reasons = []
+    wanted = signal.parameters
+    fitting: list[tuple[pd.Timestamp, Path]] = []
+    reasons: list[tuple[int, str]] = []  # how near it came, and what was wrong with it
     for file in sorted((models / plugin.name).glob("[!.]*/signal.json")):
         try:
-            signal = kind.load(file.parent)
+            saved = read_sealed(file)
+            last, reason = _trained_until(saved, wanted, candles)
         except ModelError as error:
-            reasons.append(str(error))
+            last, reason = None, (3, str(error))
+        if last is not None:
+            fitting.append((last, file.parent))
+        else:
+            reasons.append(reason)
+    for _, folder in sorted(fitting, reverse=True):
+        try:
+            with plugin.blamed():
+                signal = kind.load(folder)
+        except ModelError as error:
+            reasons.append((5, str(error)))
             continue
-        seen = signal.training_["candles"].get(symbol)
-        if (
-            seen
-            and seen["timeframe"] == timeframe
-            and signal.speaks_for(symbol)
-            and (best is None or seen["last"] > best[0])
-        ):
-            best = (seen["last"], signal)
-    if best is None:
-        raise ModelError(
-            f"No fitted {plugin.name} for {symbol} {timeframe} is in {models / plugin.name}. "
-            f"`freqlstm train --signal {plugin.name} -p {symbol} -i {timeframe}` makes one."
-            + (f" ({reasons[0]})" if reasons else "")
-        )
-    return best[1]
+        if signal.speaks_for(candles.symbol):
+            return signal
+        reasons.append((5, f"{folder.name} does not speak for {candles.symbol}."))
+    command = f"freqlstm train --signal {plugin.name} -p {candles.symbol} -i {candles.timeframe} --exchange {candles.exchange}"
+    command += "".join(
+        f" --set {shlex.quote(f'{name}={json.dumps(jsonable(value))}')}" for name, value in parameters.items()
+    )
+    raise ModelError(
+        f"No fitted {plugin.name} for {candles.symbol} {candles.timeframe} of {candles.exchange} is in {models / plugin.name}. "
+        f"`{command}` makes one." + (f" ({max(reasons)[1]})" if reasons else "")
+    )
+
+
+def _trained_until(
+    saved: Mapping[str, Any], wanted: Mapping[str, Any], candles: Candles
+) -> tuple[pd.Timestamp | None, tuple[int, str]]:
+    """When the newest training candle of a saved signal opened, or None and why it may not forecast these candles."""
+    training = saved.get("fitted", {}).get("training_", {}).get("candles", {})
+    seen = training.get(candles.symbol)
+    if seen is None or seen["last"] is None or seen["timeframe"] != candles.timeframe:
+        return None, (0, f"Others there were not trained on {candles.symbol} {candles.timeframe}.")
+    if seen["exchange"] != candles.exchange:
+        return None, (1, f"One there was trained on candles of {seen['exchange']}.")
+    for name, value in jsonable(wanted).items():
+        if (had := saved["parameters"].get(name)) != value:
+            return None, (2, f"One there was fitted with {name} = {had!r}, not {value!r}.")
+    last = max(pd.Timestamp(each["last"]) for each in training.values() if each["last"] is not None)
+    if last >= candles.time[-1] + candles.step:
+        return None, (4, f"One there was trained up to {last} UTC, after the newest of these candles.")
+    return pd.Timestamp(seen["last"]), (0, "")
 
 
 def forecast(signal: Signal, candles: Candles) -> Forecast:

@@ -8,6 +8,7 @@ given to `fit`: the scalers and weights from the first part, the rest from the v
 from __future__ import annotations
 
 import math
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -164,17 +165,21 @@ class KerasSignal(Signal):
             raise PluginError(f"{who} returned a {type(network).__name__}. It must return a keras.Model.")
         try:
             shape = network(np.zeros((1, self.lookback, n_features), np.float32)).shape  # (1, 1)
+            network(keras.KerasTensor((None, self.lookback, n_features)))  # as in training, which is stricter
         except Exception as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
+            told = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()]
+            told = [line for line in told if line and not line.startswith("Exception encountered")] or [
+                type(error).__name__
+            ]
             raise PluginError(
                 f"{who} returned a model that cannot read windows of shape (batch, {self.lookback}, {n_features}): "
-                f"{lines[0]} Give its keras.Input the shape (self.lookback, n_features)."
+                f"{told[0].rstrip('.')}. Give its keras.Input the shape (self.lookback, n_features)."
             ) from error
         if tuple(shape) != (1, 1):
             raise PluginError(
                 f"{who} returned a model with outputs of shape {tuple(shape)} for one window. It must be (1, 1)."
             )
-        if any(isinstance(layer, keras.layers.Lambda) for layer in network._flatten_layers()):
+        if any(isinstance(layer, keras.layers.Lambda) for layer in _layers_of(network)):
             raise PluginError(
                 f"{who} uses a Lambda layer, whose code cannot be saved safely. Write a subclass of keras.layers.Layer."
             )
@@ -222,6 +227,23 @@ class KerasSignal(Signal):
                     f"{path} does not hold the weights of {type(self).__name__}. Fit the signal again."
                 ) from error
             self.networks_.append(network)
+
+
+def _layers_of(network: keras.Model) -> list[keras.layers.Layer]:
+    """The network, its layers, theirs, and those that a layer keeps in an attribute, as wrappers do."""
+    found: list[keras.layers.Layer] = [network]
+    seen = {id(network)}
+    for layer in found:  # grows while it is walked
+        inside = list(getattr(layer, "layers", ()))
+        for value in vars(layer).values():
+            inside += (
+                value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else [value]
+            )
+        for each in inside:
+            if isinstance(each, keras.layers.Layer) and id(each) not in seen:
+                seen.add(id(each))
+                found.append(each)
+    return found
 
 
 def _slope(forecast: np.ndarray, outcome: np.ndarray) -> float:

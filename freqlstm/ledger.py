@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -41,8 +41,9 @@ def record(ledger: Path, trial: Trial) -> None:
         with _lock(ledger):
             size = ledger.stat().st_size if ledger.exists() else 0
             try:
+                whole = not size or ledger.read_bytes().endswith(b"\n")  # a power cut may have torn the last line
                 with ledger.open("ab") as file:
-                    file.write(line.encode())
+                    file.write((line if whole else f"\n{line}").encode())
                     file.flush()
                     os.fsync(file.fileno())
             except OSError:
@@ -61,21 +62,34 @@ def _lock(ledger: Path) -> FileLock:
 
 def trials(
     ledger: Path, exchange: str, timeframe: str, symbols: Collection[str], start: str, end: str
-) -> dict[str, float | None]:
-    """Configuration -> Sharpe ratio of every one that was tried on any of these candles, each counted once."""
+) -> list[float | None]:
+    """The Sharpe ratio of every trial on any of these candles; one that was repeated exactly counts once.
+
+    The same configuration on another time range or on other symbols is another trial: choosing among those is luck too.
+    A last line that a power cut tore off is left out.
+    """
     if not ledger.exists():
-        return {}
+        return []
     with _lock(ledger):
-        lines = ledger.read_bytes().splitlines()
-    found = {}
+        lines = ledger.read_bytes().splitlines(keepends=True)
+    found: dict[Trial, float | None] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            trial = Trial(**json.loads(line))
-        except (ValueError, TypeError) as error:
+            told = json.loads(line)
+            trial = Trial(**{**told, "symbols": tuple(told["symbols"])})
+        except (ValueError, TypeError, KeyError) as error:
+            if _is_torn(line):
+                continue
             raise StoreError(
                 f"Line {number} of {ledger} is not a trial. Restore the file, or move it away to start anew."
             ) from error
         same = trial.exchange == exchange and trial.timeframe == timeframe and set(trial.symbols) & set(symbols)
         if same and trial.start < end and start < trial.end:
-            found[trial.configuration] = trial.sharpe
-    return found
+            found[replace(trial, sharpe=None)] = trial.sharpe
+    return list(found.values())
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a line is the beginning of a trial that was not written to its end."""
+    text = line.rstrip(b"\r\n")
+    return text.startswith(b'{"configuration"') and not text.endswith(b"}")

@@ -46,7 +46,12 @@ def checked(cls: type, name: str, value: Any) -> Any:
         raise UsageError(f"Parameter {name!r} of {cls.__name__} is {value!r}. It must be {_in_words(hint)}.")
     for base in cls.__mro__:
         if name in vars(base).get("limits", {}):
-            low, high = vars(base)["limits"][name]
+            try:
+                low, high = vars(base)["limits"][name]
+            except (TypeError, ValueError) as error:
+                raise PluginError(
+                    f"The limits of {name!r} of {base.__name__} are {vars(base)['limits'][name]!r}. They must be (lowest, highest)."
+                ) from error
             if not low <= value <= high:
                 bounds = f"at least {low}" if high == math.inf else f"between {low} and {high}"
                 raise UsageError(f"Parameter {name!r} of {cls.__name__} is {value!r}. It must be {bounds}.")

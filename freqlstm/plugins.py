@@ -216,7 +216,8 @@ def _execute(plugin: Plugin) -> ModuleType:
     module.__file__ = str(plugin.path)
     sys.modules[plugin.module_name] = module  # before it runs: Backtrader's metaclass and dataclasses look it up there
     try:
-        exec(compile(source, str(plugin.path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        with _neighbours(plugin.path):
+            exec(compile(source, str(plugin.path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     except BaseException as error:  # SystemExit among them: a plugin that leaves the program would look like success
         del sys.modules[plugin.module_name]
         if isinstance(error, KeyboardInterrupt):
@@ -225,6 +226,22 @@ def _execute(plugin: Plugin) -> ModuleType:
             f"{shown(plugin.path)} is broken: {_reason(plugin.path, error)}. Correct the file."
         ) from error
     return module
+
+
+@contextmanager
+def _neighbours(path: Path) -> Iterator[None]:
+    """A plugin can import modules beside its file and from its project, read anew; a library of the same name comes first."""
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or ".").parent == path.parent and not name.startswith("freqlstm_"):
+            del sys.modules[name]
+    for folder in (path.parent, path.parent.parent):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # its clock counts in whole seconds
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = written
 
 
 def _lines(path: Path, error: BaseException) -> list[int | None]:

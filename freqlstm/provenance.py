@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.machinery
 import json
+import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -24,6 +27,8 @@ PACKAGE = Path(__file__).parent
 ALWAYS = ("signal", "predictions")  # modules that shape every prediction, whatever the plugin imports
 # Modules that cannot change what a prediction is.
 UNRELATED = ("errors", "files", "jobs", "plugins", "progress", "quiet", "store")
+LIBRARIES = ("site-packages", "dist-packages")  # folders into which packages are installed
+LIBRARIES = {"site-packages", "dist-packages"}  # folders of what is installed, which has a version
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the name to import is not the name to install
 
 
@@ -40,7 +45,11 @@ def fingerprint(value: object) -> str:
 
 
 def source_digest(path: Path) -> str:
-    """SHA-256 over a plugin file and every file of its project, and of freqlstm, that it imports, directly or not."""
+    """SHA-256 over a plugin file and all that it imports, directly or not, and that has no version of its own.
+
+    That is every file of its project, of freqlstm, and of other places on the path that are not installed libraries; and
+    the files that a class of theirs names in ``files``.
+    """
     return fingerprint([file_digest(file) for file in _sources(path)])
 
 
@@ -48,7 +57,48 @@ def library_versions(path: Path) -> dict[str, str]:
     """Versions of Python and of every library that a plugin file imports, directly or not."""
     names = {module.partition(".")[0] for file in _sources(path) for module in _imports(file)} - sys.stdlib_module_names
     versions = {name: _version(name) for name in sorted(names - {"", "freqlstm"})}
-    return {"python": platform.python_version(), **{name: found for name, found in versions.items() if found}}
+    keras = keras_settings() if "keras" in names else {}
+    if keras:
+        versions[keras["keras backend"]] = _version(keras["keras backend"])
+    known = {name: found for name, found in sorted(versions.items()) if found}
+    return {"python": platform.python_version(), **known, **keras}
+
+
+def keras_settings() -> dict[str, str]:
+    """The settings outside any source that change what a Keras network computes, found as Keras finds them.
+
+    Those of the variables KERAS_... in the environment and of keras.json; Keras is not imported.
+    """
+    home = Path("~").expanduser()
+    folder = os.environ.get("KERAS_HOME") or str((home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras")
+    try:
+        configured = json.loads((Path(folder).expanduser() / "keras.json").read_bytes())
+    except (OSError, ValueError):
+        configured = {}
+    configured = configured if isinstance(configured, dict) else {}
+    settings = {
+        "keras backend": os.environ.get("KERAS_BACKEND") or configured.get("backend", "tensorflow"),
+        "keras floatx": configured.get("floatx", "float32"),
+        "keras epsilon": configured.get("epsilon", 1e-7),
+        "keras image_data_format": configured.get("image_data_format", "channels_last"),
+        "keras max epochs": os.environ.get("KERAS_MAX_EPOCHS", "no limit"),
+        "keras max steps per epoch": os.environ.get("KERAS_MAX_STEPS_PER_EPOCH", "no limit"),
+    }
+    return {name: str(value) for name, value in settings.items()}
+
+
+def machine() -> dict[str, Any]:
+    """What of this computer can change the last bits of a result: system, processor, and the instructions numpy uses."""
+    import numpy as np
+
+    simd: Any = np.show_config(mode="dicts")  # type: ignore[call-overload]
+    simd = simd.get("SIMD Extensions", {})
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu_features": [*simd.get("baseline", []), *simd.get("found", [])],
+        "keras_backend": keras_settings()["keras backend"],
+    }
 
 
 @cache
@@ -60,18 +110,32 @@ def _version(name: str) -> str | None:
 
 
 def _sources(path: Path) -> list[Path]:
-    """The plugin file and every file that it imports, directly or not, in the order in which they are met."""
+    """The plugin file, every file that it imports, directly or not, and what they name in ``files``, in the order met."""
     found = [path.resolve(), *(PACKAGE / f"{name}.py" for name in ALWAYS)]
     for file in found:  # grows while it is walked
+        if file.suffix != ".py":
+            continue
         for module in _imports(file):
             found += [source for source in _files(module, file) if source not in found]
+        if file.parent != PACKAGE:
+            found += [named for named in named_files(file) if named not in found and named.is_file()]
     return found
+
+
+def named_files(path: Path) -> list[Path]:
+    """What the classes of a Python file name in ``files``, relative to that file, without running it."""
+    names = _read(path)[1]
+    return list(dict.fromkeys((path.parent / name).resolve() for name in names))
 
 
 def _imports(path: Path) -> tuple[str, ...]:
     """Dotted names that a file imports, without running it; a relative one begins with its dots."""
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
-        return _imports_of(path.read_bytes())
+        return _names_in(path.read_bytes())
     except OSError as error:
         raise PluginError(f"{path} cannot be read: {error.strerror}. Put its permissions right.") from error
     except (SyntaxError, ValueError) as error:
@@ -79,34 +143,84 @@ def _imports(path: Path) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def _imports_of(source: bytes) -> tuple[str, ...]:
+def _names_in(source: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The dotted names that a source imports, and the file names that its classes give as ``files``."""
     names: list[str] = []
+    files: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             module = "." * node.level + (node.module or "")
             names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return tuple(names)
+        elif isinstance(node, ast.ClassDef) and node.bases:
+            files += [name for statement in node.body for name in _texts_of_files(statement)]
+    return tuple(names), tuple(files)
+
+
+def _texts_of_files(statement: ast.stmt) -> list[str]:
+    """The texts of ``files = ("a.csv", ...)``; none if the statement is another or its value not written out."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return []
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    value = statement.value
+    if not any(isinstance(target, ast.Name) and target.id == "files" for target in targets):
+        return []
+    items = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+    return [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
 
 
 def _files(module: str, importer: Path) -> Iterator[Path]:
-    """The source of a module that is part of freqlstm, of the shipped signals or of the importing file's project."""
+    """The source of a module, and of the packages it is in, that is no installed library: only freqlstm and its signals are.
+
+    Found without importing it: the importing file's project first, then wherever this process would import it from.
+    """
     steps = [step for step in module.split(".") if step]
     if not steps or steps[0] in sys.stdlib_module_names:
         return
     folders = [importer.parent, importer.parent.parent]
+    if folders[1].name in LIBRARIES and steps[0] != importer.parent.name:
+        folders.pop()  # what lies beside an installed package is not part of it: its version tells enough
     if steps[0] == "freqlstm":
         steps, folders = steps[1:], [PACKAGE]
         if steps and steps[0] in UNRELATED:
             return
     elif steps[0] == "freqlstm_signals" and (spec := find_spec(steps[0])) and spec.submodule_search_locations:
         steps, folders = steps[1:], [Path(spec.submodule_search_locations[0])]
-    for folder in folders if steps else ():
-        place = folder.joinpath(*steps)
-        for candidate in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-            if candidate.is_file():
-                yield candidate.resolve()
+    own = list(_along(steps, folders))
+    yield from own
+    if not own and not module.startswith((".", "freqlstm.")) and module != "freqlstm":
+        spec = _spec(steps[0])
+        if spec is None:
+            return
+        if spec.origin and Path(spec.origin).is_file() and not _installed(Path(spec.origin)):
+            yield Path(spec.origin).resolve()
+        packages = [Path(place) for place in spec.submodule_search_locations or ()]
+        yield from _along(steps[1:], [place for place in packages if not _installed(place)])
+
+
+def _along(steps: list[str], folders: list[Path]) -> Iterator[Path]:
+    """The files of a dotted name and of the packages that it goes through, in each of the folders."""
+    for folder in folders:
+        for count in range(1, len(steps) + 1):
+            place = folder.joinpath(*steps[:count])
+            for candidate in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+                if candidate.is_file():
+                    yield candidate.resolve()
+
+
+def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
+    """Where a top-level module would be imported from now, whatever of that name was imported before."""
+    for finder in sys.meta_path:
+        with suppress(ImportError, AttributeError, ValueError):
+            if (spec := finder.find_spec(name, None)) is not None:
+                return spec
+    return None
+
+
+def _installed(path: Path) -> bool:
+    """Whether a file belongs to an installed library or to Python."""
+    return not LIBRARIES.isdisjoint(path.parts) or path.is_relative_to(Path(os.__file__).parent)
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:

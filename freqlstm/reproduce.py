@@ -27,6 +27,7 @@ class Comparison:
     part: str
     same: bool
     detail: str = ""
+    given: bool = False  # an input; a difference of one explains a different result but is none
 
 
 def load_result(project: Project, folder: Path) -> Result:
@@ -45,8 +46,8 @@ def reproduce(project: Project, folder: Path, jobs: int = 0, progress: Progress 
 def compare(then: Result, now: Result) -> Iterator[Comparison]:
     """Inputs first, since they explain differences of the outputs."""
     was, is_ = jsonable(then.manifest), jsonable(now.manifest)
-    for part in ("versions", "plugins", "candles", "market_rules", "seed"):
-        yield _values(part, was.get(part), is_.get(part))
+    for part in ("versions", "machine", "plugins", "candles", "market_rules", "seed"):
+        yield _values(part, was.get(part), is_.get(part), given=True)
     for symbol in then.predictions:
         yield _tables(f"predictions of {symbol}", then.predictions[symbol], now.predictions[symbol])
     yield _tables("trades", then.trades, now.trades)
@@ -55,12 +56,14 @@ def compare(then: Result, now: Result) -> Iterator[Comparison]:
 
 
 def confirm(comparisons: list[Comparison], run_id: str) -> None:
-    """An error that names the first difference, if there is one."""
-    different = [comparison for comparison in comparisons if not comparison.same]
+    """An error that names the first part of the result that differs, and the inputs that do."""
+    different = [comparison for comparison in comparisons if not comparison.same and not comparison.given]
     if different:
+        inputs = [comparison.part for comparison in comparisons if comparison.given and not comparison.same]
         raise RunError(
-            f"{run_id} is not reproduced: {len(different)} of {len(comparisons)} parts differ, the first is "
-            f"{different[0].part} ({different[0].detail}). A changed input above explains a changed result below it."
+            f"{run_id} is not reproduced: {', '.join(each.part for each in different)} differ; {different[0].part}: "
+            f"{different[0].detail}. "
+            + (f"Inputs that have changed since: {', '.join(inputs)}." if inputs else "No input has changed since.")
         )
 
 
@@ -68,8 +71,8 @@ def _uncounted(stats: dict[str, Any]) -> dict[str, Any]:
     return {**stats, "luck": {key: value for key, value in stats["luck"].items() if key not in COUNTED}}
 
 
-def _values(part: str, then: Any, now: Any) -> Comparison:
-    return Comparison(part, then == now, "" if then == now else _first_difference(then, now))
+def _values(part: str, then: Any, now: Any, given: bool = False) -> Comparison:
+    return Comparison(part, then == now, "" if then == now else _first_difference(then, now), given)
 
 
 def _first_difference(then: Any, now: Any, path: str = "") -> str:

@@ -47,6 +47,13 @@ TRADE_COLUMNS: dict[str, str] = {  # name: dtype of an empty table
 }
 
 
+def main_prediction(table: pd.DataFrame) -> pd.Series[float] | None:
+    """The column that charts and the trade list show: ``prediction``, else that of the first signal; None without one."""
+    if not len(table.columns):
+        return None
+    return table["prediction" if "prediction" in table else table.columns[0]]
+
+
 def trade_table(rows: Sequence[Mapping[Any, Any]]) -> pd.DataFrame:
     """Trades with every column in its order and type, also when there are none; what a row lacks is missing."""
     table = pd.DataFrame(rows, columns=list(TRADE_COLUMNS))

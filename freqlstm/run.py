@@ -6,6 +6,7 @@ beside the result, and running it gives the same result.
 
 from __future__ import annotations
 
+import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from freqlstm.backtest import Job, SignalUse, backtest
+from freqlstm.backtest import backtest
 from freqlstm.costs import Costs, market_rules
 from freqlstm.errors import NoCandles, RunError, UnknownName, UsageError
 from freqlstm.folds import FoldPlan, duration
-from freqlstm.plugins import find
+from freqlstm.job import Job, SignalUse
+from freqlstm.plugins import find, shown
 from freqlstm.predictions import describe
 from freqlstm.progress import Progress, silent
 from freqlstm.results import Result
@@ -122,6 +124,11 @@ def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: boo
     known = {
         name: describe(use.plugin, use.seeded(run.seed), project.models, cache, jobs) for name, use in uses.items()
     }
+    for plugin in (strategy, *(use.plugin for use in uses.values())):
+        if plugin.shadows:
+            warn.append(
+                f"{shown(plugin.path)} is used. It hides the {plugin.kind} of that name in {shown(plugin.shadows)}."
+            )
     learns = any(description.needs_fit for description in known.values())
     market = run.load(project, warn)
     training = duration(run.folds.min_train) + duration(run.folds.embargo) if learns else None
@@ -170,12 +177,11 @@ def run_backtest(
     warnings: Warn = [] if warn is None else warn
     job = prepare(run, project, warnings, jobs=jobs, cache=cache)
     moment = datetime.now(UTC)
-    run_id = f"{moment:%Y%m%d-%H%M%S}-{job.strategy.name}-{job.digest()[:6]}"
-    result = backtest(
+    run_id = f"{moment:%Y%m%d-%H%M%S}-{job.strategy.name}-{secrets.token_hex(3)}"
+    return backtest(
         job, project.models, project.ledger, run_id=run_id, config=resolved(run, job).as_dict(), jobs=jobs, cache=cache, progress=progress,
+        warn=warnings,
     )  # fmt: skip
-    result.manifest["warnings"] = list(warnings)
-    return result
 
 
 def in_a_file(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,9 +40,16 @@ class Signal:
 
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {"horizon": (1, math.inf), "seed": (0, 2**31 - 1)}
     in_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes that are not JSON values
+    files: ClassVar[tuple[str, ...]] = ()  # data that it reads, relative to its own file: a change makes another signal
 
     training_: dict[str, Any]  # what the last fit was given: see record_training
     report_: dict[str, Any]  # what the last fit has to tell, such as epochs and errors
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        source = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        if "files" in vars(cls) and source is not None:
+            _check_files(cls, Path(source).resolve())
 
     def __init__(self, **parameters: Any) -> None:
         known = declared(type(self))
@@ -233,6 +240,24 @@ def prediction_table(signal: Signal, candles: Candles) -> pd.DataFrame:
     if np.isinf(table.to_numpy()).any():
         raise PluginError(f"{who} returned an infinite prediction. Where nothing can be said it must be NaN.")
     return table
+
+
+def _check_files(cls: type[Signal], source: Path) -> None:
+    """A PluginError unless every name in ``files`` can be read from the source without running it, and is a file."""
+    names = cls.files
+    if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
+        raise PluginError(
+            f'The files of {cls.__name__} are {names!r}. They must be a tuple of names, as in ("bias.csv",).'
+        )
+    written = provenance.named_files(source)
+    for name in names:
+        file = (source.parent / name).resolve()
+        if file not in written:
+            raise PluginError(
+                f"The files of {cls.__name__} are worked out when it is imported. Write their names out in a tuple."
+            )
+        if not file.is_file():
+            raise PluginError(f"The files of {cls.__name__} name {name}, but {file} is no file. Put it there.")
 
 
 _DIGESTS: dict[type, str] = {}

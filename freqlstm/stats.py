@@ -195,7 +195,8 @@ def deflated_sharpe(returns: pd.Series[float], trial_sharpes: Sequence[float]) -
     if sharpe is None:
         return None
     daily = np.asarray(trial_sharpes, dtype=np.float64) / math.sqrt(PERIODS)
-    luck = luckiest_sharpe(float(daily.var(ddof=1)), len(daily)) if len(daily) > 1 else 0.0
+    chance = 1 / (len(values) - 1)  # trials that resemble each other vary less than one Sharpe ratio errs
+    luck = luckiest_sharpe(max(float(daily.var(ddof=1)), chance), len(daily)) if len(daily) > 1 else 0.0
     centred = (values - values.mean()) / values.std(ddof=0)
     skew, kurtosis = float(np.mean(centred**3)), float(np.mean(centred**4))
     return sharpe_probability(sharpe / math.sqrt(PERIODS), luck, len(values), skew, kurtosis)

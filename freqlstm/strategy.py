@@ -5,8 +5,9 @@ The rules, for every engine. At the close of bar t, for each symbol that has a c
 1. A position whose exit condition is true, or which has been held for ``max_holding`` bars (the bar of its fill is the
    first), is closed at the open of the symbol's next candle, however late that comes.
 2. Without a position, an entry condition buys (or sells short) at the next open. The size is
-   ``exposure / max_positions`` of the equity at the close of t, at that close, cut down to whole lots. Long and short
-   at once cancel each other, and there is no entry while ``max_positions`` positions and entry orders are open. The
+   ``exposure / max_positions`` of the equity at the close of t, slippage and commission included, as if the next candle
+   opened at that close, cut down to whole lots. Where it opens higher, the order costs more: what the cash does not
+   cover is refused, so an ``exposure`` of 1 buys only where no gap follows. Long and short at once cancel each other, and there is no entry while ``max_positions`` positions and entry orders are open. The
    order is good for the next candle only: where that one is missing, it lapses.
 3. ``stop_loss`` and ``trailing_stop`` (stop orders) and ``take_profit`` (a limit order) are fractions of the price
    of the fill. They are placed at the close of the bar of the fill, so that bar itself cannot trigger them, unless that
@@ -33,13 +34,15 @@ from typing import Any, ClassVar
 
 import backtrader as bt
 import numpy as np
+import pandas as pd
 
+from freqlstm.absent import SignalNeeded
 from freqlstm.bars import CONDITIONS as CONDITIONS
 from freqlstm.bars import Bars, condition
 from freqlstm.bars import Decisions as Decisions
-from freqlstm.candles import COLUMNS
+from freqlstm.candles import COLUMNS, TIMEFRAMES, Candles, step_of
 from freqlstm.columns import Column
-from freqlstm.desk import Desk
+from freqlstm.desk import Brief, Desk
 from freqlstm.errors import FreqlstmError, PluginError, UnknownName, UsageError
 
 
@@ -58,7 +61,7 @@ class Strategy(bt.Strategy):  # type: ignore[misc]
         take_profit=0.0,  # of the entry price
         trailing_stop=0.0,  # of the best close since the entry
         max_holding=0,  # bars
-        exposure=0.95,  # of the equity, over all positions
+        exposure=0.95,  # of the equity, over all positions, costs included; near 1 an open above the close is refused
         max_positions=0,  # positions open at once; 0: as many as there are symbols
     )
 
@@ -89,7 +92,23 @@ class Strategy(bt.Strategy):  # type: ignore[misc]
     @cached_property
     def desks(self) -> list[Desk]:
         """One for each symbol."""
-        return [Desk(self, data) for data in self.datas]
+        return [Desk(self, data, data if hasattr(data, "decisions") else self._brief(data)) for data in self.datas]
+
+    def _brief(self, data: Any) -> Brief:
+        """The decisions on a feed of the user's own Cerebro, from its candles, which must be loaded before the run."""
+        candles = candles_of(data, type(self).__name__)
+        lines = data.getlinealiases()
+        signals = signals_of(type(self))
+        for column, signal in signals.items():
+            if column not in lines:
+                raise PluginError(
+                    f"{type(self).__name__} decides by the signal {signal!r}, but its data has no line {column!r}. Run it with "
+                    f"`freqlstm backtest`, or give the feed a line of that name with the predictions."
+                )
+        named = [f"{column}{end}" for column in signals for end in ("", "_low", "_high") if f"{column}{end}" in lines]
+        predictions = {name: np.asarray(getattr(data.lines, name).array)[: len(candles)] for name in named}
+        bars = Bars(candles, pd.DataFrame(predictions, index=candles.time))
+        return Brief(candles, decide(type(self), dict(self.p._getitems()), bars))
 
     @property
     def prediction(self) -> Any:
@@ -100,6 +119,28 @@ class Strategy(bt.Strategy):  # type: ignore[misc]
                 f"{name} reads self.prediction, but no signal of {name} has that name. Add one to signals."
             )
         return self.data.lines.prediction
+
+
+def candles_of(data: Any, name: str) -> Candles:
+    """The candles of any Backtrader feed that was loaded before the run; ``name`` is the strategy that asks."""
+    rows = data.buflen()
+    days = np.asarray(data.lines.datetime.array)[:rows]
+    if not data._env._dopreload or data.islive() or not rows:
+        raise PluginError(
+            f"{name} decides over whole columns, but its data is not loaded before the run. Run the Cerebro with "
+            f"preload=True and exactbars=False, on a feed that is neither live, resampled nor replayed."
+        )
+    time = pd.to_datetime(np.round((days - 719163.0) * 86_400_000.0).astype(np.int64), unit="ms", utc=True)
+    step = time.to_series().diff().min()
+    timeframe = next((known for known in TIMEFRAMES if step_of(known) == step), None)
+    if timeframe is None:
+        raise PluginError(
+            f"The candles that {name} got are {step} apart, which is no timeframe. They must be apart by one of "
+            f"{', '.join(TIMEFRAMES)}."
+        )
+    table = pd.DataFrame({column: np.asarray(getattr(data.lines, column).array)[:rows] for column in COLUMNS}, index=time)
+    table["volume"] = table["volume"].fillna(0.0)  # feeds without one give NaN
+    return Candles.from_frame(table, str(data._name or "DATA"), timeframe)
 
 
 def rules_of(strategy: type[bt.Strategy], parameters: Mapping[str, Any]) -> Any:
@@ -168,7 +209,7 @@ def signals_of(strategy: type[bt.Strategy]) -> dict[str, str]:
     return named
 
 
-_TAKEN = (*COLUMNS, "candles", "symbol", "time", "warmup")
+_TAKEN = (*COLUMNS, "candles", "symbol", "time", "warmup", "without")
 
 
 def overrides_next(strategy: type[bt.Strategy]) -> bool:
@@ -193,6 +234,8 @@ def decide(strategy: type[Strategy], parameters: Mapping[str, Any], bars: Bars) 
         except FreqlstmError:
             raise
         except (Exception, SystemExit) as error:  # a plugin that leaves the program would look like success
+            if bars.without:
+                raise SignalNeeded(f"{where} stopped with {type(error).__name__}: {str(error).rstrip('.')}") from error
             raise failure(strategy, where, error) or PluginError(f"{where} failed: {error}.") from error
         column = condition(bars, made, where)
         if column is not None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from freqlstm.errors import UsageError
 
-_SIDE = r"(\d{8}(?:T\d{4})?|\d{10}|\d{13})?"
+_SIDE = r"(\d{8}(?:T\d{4}(?:\d{2})?)?|\d{10}|\d{13})?"
 
 
 def moment(text: str) -> pd.Timestamp:
@@ -40,5 +40,11 @@ def parse_timerange(text: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None
 
 
 def timerange_text(start: pd.Timestamp, end: pd.Timestamp) -> str:
-    """The opposite of :func:`parse_timerange`, to the minute."""
-    return "-".join(f"{time:%Y%m%d}" if time == time.normalize() else f"{time:%Y%m%dT%H%M}" for time in (start, end))
+    """The opposite of :func:`parse_timerange`, for times in whole seconds."""
+
+    def side(time: pd.Timestamp) -> str:
+        if time == time.normalize():
+            return f"{time:%Y%m%d}"
+        return f"{time:%Y%m%dT%H%M%S}" if time.second else f"{time:%Y%m%dT%H%M}"
+
+    return f"{side(start)}-{side(end)}"

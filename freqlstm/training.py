@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from freqlstm.errors import ModelError
+from freqlstm.errors import ModelError, PluginError
 from freqlstm.progress import Progress
 from freqlstm.windows import gather
 
@@ -24,15 +24,29 @@ PATIENCE = 1  # epochs without a better validation error before training stops
 
 
 def _be_reproducible() -> None:
-    """One thread and no GPU: sums in parallel depend on how they are shared out. Folds are the parallel jobs here."""
+    """One thread and no GPU: sums in parallel depend on how they are shared out. Folds are the parallel jobs here.
+
+    A PluginError if TensorFlow runs otherwise in this process already, which cannot be changed any more.
+    """
     if keras.backend.backend() == "tensorflow":
         from tensorflow import config
 
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing each network, which must be
-        with suppress(RuntimeError):  # somebody has used TensorFlow in this process before
+        threading = config.threading
+        with suppress(RuntimeError):  # somebody has used TensorFlow in this process before: how is looked at below
             config.set_visible_devices([], "GPU")
-            config.threading.set_intra_op_parallelism_threads(1)
-            config.threading.set_inter_op_parallelism_threads(1)
+        with suppress(RuntimeError):
+            threading.set_intra_op_parallelism_threads(1)
+        with suppress(RuntimeError):
+            threading.set_inter_op_parallelism_threads(1)
+        threads = threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()
+        gpus = config.get_visible_devices("GPU")
+        if threads != (1, 1) or gpus:
+            counted = " and ".join(str(count or "as many as there are cores") for count in threads)
+            raise PluginError(
+                f"TensorFlow was used in this process before freqlstm could set it to one thread, without which no result is the "
+                f"same twice: its threads are {counted}, its GPUs {len(gpus)}. Import freqlstm.keras_signal before TensorFlow is used."
+            )
 
 
 _be_reproducible()

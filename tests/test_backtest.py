@@ -12,12 +12,13 @@ import pytest
 from conftest import make_candles, read_real
 from trading import candles_of, flat
 
-from freqlstm.backtest import Job, backtest, buy_and_hold, decisions_for
+from freqlstm.backtest import backtest, buy_and_hold, decisions_for
 from freqlstm.bars import Bars
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.errors import NoCandles
 from freqlstm.folds import FoldPlan
+from freqlstm.job import Job
 from freqlstm.plugins import find, shipped
 from freqlstm.results import Result
 from freqlstm.strategy import decide

@@ -72,7 +72,7 @@ def test_a_shifted_condition_keeps_no_terms_of_other_bars() -> None:
     shifted = (column(1, 2, 3, 4) > 2).shift(1, fill_value=False)
     assert shifted.terms is None
     joined = shifted & (column(1, 2, 3, 4) > 0)
-    assert truth(joined.terms["(x > 2).shift(1)"]) == [False, False, False, True]
+    assert truth(joined.terms["(x > 2).shift(1, fill_value=False)"]) == [False, False, False, True]
 
 
 def test_nan_is_neither_true_nor_false() -> None:

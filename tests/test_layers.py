@@ -16,15 +16,15 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "files", "place", "quality", "store", "timerange"},
     2: {
-        "bars", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
-        "results", "rolling", "skill", "stats", "targets", "windows",
+        "absent", "bars", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
+        "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
         "desk", "exchange", "inference", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal",
         "strategy", "training",
     },
     4: {"engines", "plugins", "predictions"},
-    5: {"backtest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
+    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
     6: {"report"},
     7: {"reproduce", "run"},
     8: {"cli"},

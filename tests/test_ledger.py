@@ -17,7 +17,7 @@ TRIAL = Trial(
 )
 
 
-def tried(ledger: Path, **other: str) -> dict[str, float | None]:
+def tried(ledger: Path, **other: str) -> list[float | None]:
     told = {
         "exchange": "binance", "timeframe": "1m", "start": "2024-01-10T00:00:00+00:00", "end": "2024-01-11T00:00:00+00:00",
         **other,
@@ -26,7 +26,7 @@ def tried(ledger: Path, **other: str) -> dict[str, float | None]:
 
 
 def test_nothing_was_tried_before_the_first_trial(tmp_path: Path) -> None:
-    assert tried(tmp_path / "trials.jsonl") == {}
+    assert tried(tmp_path / "trials.jsonl") == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -34,8 +34,27 @@ def test_a_configuration_counts_once_with_its_newest_sharpe(tmp_path: Path) -> N
     ledger = tmp_path / "deep" / "trials.jsonl"
     for trial in (TRIAL, replace(TRIAL, configuration="def", sharpe=None), replace(TRIAL, sharpe=-0.25)):
         record(ledger, trial)
-    assert tried(ledger) == {"abc": -0.25, "def": None}
+    assert tried(ledger) == [-0.25, None]
     assert len(ledger.read_text().splitlines()) == 3
+
+
+def test_the_same_configuration_on_another_range_or_symbol_is_another_trial(tmp_path: Path) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    others = [replace(TRIAL, start="2024-01-05T00:00:00+00:00"), replace(TRIAL, symbols=("BTC/USDT",))]
+    for trial in (TRIAL, *others):
+        record(ledger, trial)
+    assert tried(ledger) == [1.5, 1.5, 1.5]
+
+
+def test_a_line_that_a_power_cut_tore_costs_that_trial_only(tmp_path: Path) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    record(ledger, TRIAL)
+    with ledger.open("r+b") as file:
+        file.seek(0, 2)
+        file.write(ledger.read_bytes()[:40])
+    assert tried(ledger) == [1.5]
+    record(ledger, replace(TRIAL, configuration="next", sharpe=0.5))
+    assert tried(ledger) == [1.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -47,13 +66,13 @@ def test_a_configuration_counts_once_with_its_newest_sharpe(tmp_path: Path) -> N
 )  # fmt: skip
 def test_trials_on_other_candles_do_not_count(tmp_path: Path, other: dict[str, str]) -> None:
     record(tmp_path / "trials.jsonl", TRIAL)
-    assert tried(tmp_path / "trials.jsonl") == {"abc": 1.5}
-    assert tried(tmp_path / "trials.jsonl", **other) == {}
+    assert tried(tmp_path / "trials.jsonl") == [1.5]
+    assert tried(tmp_path / "trials.jsonl", **other) == []
 
 
 def test_trials_of_no_common_symbol_do_not_count(tmp_path: Path) -> None:
     record(tmp_path / "trials.jsonl", TRIAL)
-    assert trials(tmp_path / "trials.jsonl", "binance", "1m", ["SOL/USDT"], TRIAL.start, TRIAL.end) == {}
+    assert trials(tmp_path / "trials.jsonl", "binance", "1m", ["SOL/USDT"], TRIAL.start, TRIAL.end) == []
 
 
 @pytest.mark.parametrize("line", [b"{", b"[1]", b'{"configuration": "x"}', b"\xff", b"5"])

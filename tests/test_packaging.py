@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from terminal import DEMO
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SOURCES = ("freqlstm", "strategies", "signals", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
@@ -64,6 +66,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((copy / "dist").glob("*.whl"))
 
 
+# Runs at the start of every process of the environment below, those that fit signals included.
+GUARD = """
+import sys
+
+def guard(event, arguments):
+    if event == "open" and str(arguments[0]).startswith({forbidden!r}):
+        raise PermissionError(f"{{arguments[0]}} belongs to the checkout, not to what was installed")
+
+sys.addaudithook(guard)
+"""
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """``installed("strategies", cwd=folder)``: freqlstm from its wheel, in an environment that has only its dependencies."""
@@ -90,6 +104,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     ]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    forbidden = tuple(f"{CHECKOUT / name}{os.sep}" for name in ("freqlstm", "strategies", "signals", "tests"))
+    (library / "sitecustomize.py").write_text(GUARD.format(forbidden=forbidden))
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
     def run(*arguments: str, cwd: Path) -> str:
@@ -130,3 +146,25 @@ def test_the_installed_wheel_starts_a_project_and_finds_its_plugins(
     assert str(CHECKOUT) not in listed
     assert "my_signal" in installed("signals", cwd=tmp_path / "demo")
     assert installed("--version", cwd=tmp_path) == f"freqlstm, version {setup()['metadata']['version']}\n"
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_runs_the_main_job_and_the_users_own_strategy(
+    installed: Callable[..., str], tmp_path: Path
+) -> None:
+    installed("init", "demo", cwd=tmp_path)
+    project = tmp_path / "demo"
+    days = ("--timerange", "20240103-20240105")
+    told = installed("backtest", "--strategy", "lstm_rsi", *DEMO, *days, cwd=project)
+    sheet = Path(told.splitlines()[-1])
+    assert sheet.parent.parent == project / "backtests" / "results"
+    assert "SYNTHETIC" in sheet.read_text()
+    installed("new", "strategy", "mine", cwd=project)
+    run = Path(
+        installed("backtest", "--strategy", "mine", *DEMO, *days, "--export", "none", cwd=project).splitlines()[-1]
+    )
+    plugins = json.loads((run / "manifest.json").read_text())["plugins"]
+    assert [(plugin["kind"], plugin["name"], plugin["origin"]) for plugin in plugins] == [
+        ("strategy", "mine", "project"),
+        ("signal", "lstm", "shipped"),
+    ]

@@ -64,6 +64,17 @@ def test_an_import_of_a_sibling_by_package_or_by_dots_is_followed(plugin: Path) 
         assert plugin.with_name("deeper.py") in provenance._sources(plugin), line
 
 
+def test_the_libraries_beside_an_installed_plugin_are_not_its_source(tmp_path: Path) -> None:
+    installed = tmp_path / "site-packages"
+    for name in ("dips", "keras"):
+        (installed / name).mkdir(parents=True)
+        (installed / name / "__init__.py").write_text("")
+    (installed / "dips" / "tools.py").write_text("")
+    (installed / "dips" / "dip.py").write_text("import keras\nfrom dips.tools import thing\n")
+    mine = [file for file in provenance._sources(installed / "dips" / "dip.py") if tmp_path in file.parents]
+    assert [file.name for file in mine] == ["dip.py", "tools.py"]
+
+
 def test_versions_are_those_of_every_library_imported(plugin: Path) -> None:
     versions = provenance.library_versions(plugin)
     assert versions["numpy"] == np.__version__

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import make_candles
 
+from freqlstm.candles import Candles
 from freqlstm.costs import Costs
 from freqlstm.errors import FreqlstmError, RunError, UnknownName, UsageError
 from freqlstm.folds import FoldPlan
 from freqlstm.reproduce import compare, confirm, load_result, reproduce
 from freqlstm.results import to_toml
 from freqlstm.run import Run, find_run, prepare, read_run, run_backtest, run_of, save
-from freqlstm.store import Project
+from freqlstm.store import CandleStore, Project
 
 HOURLY = Run(strategy="rsi_bollinger", timeframe="1h", exchange="demo", timerange="20240101-20240301")
 
@@ -151,7 +153,7 @@ def test_a_trade_that_was_tampered_with_is_found(project: Project) -> None:
     assert [c.part for c in comparisons if not c.same] == ["trades"]
     with pytest.raises(
         RunError,
-        match=rf"{result.run_id} is not reproduced: 1 of \d+ parts differ, the first is trades \(net_pnl in row 3",
+        match=rf"{result.run_id} is not reproduced: trades differ; trades: net_pnl in row 3",
     ):
         confirm(comparisons, folder.name)
 
@@ -184,3 +186,54 @@ def test_a_run_is_found_by_the_beginning_of_its_id(project: Project) -> None:
     assert load_result(project, folder).run_id == folder.name
     with pytest.raises(UnknownName, match="No run named 'nothing'"):
         find_run(project, "nothing")
+
+
+def test_candles_before_the_time_range_that_decide_trades_are_in_the_digest(project: Project) -> None:
+    candles = make_candles(3000)
+    store = CandleStore(project.data)
+    store.write(Candles(candles.frame, "BTC/USDT", "1m", "binance"))
+    run = Run(strategy="rsi_bollinger", exchange="binance", timerange="20240102-20240103")
+    before = run_backtest(run, project)
+    used = before.manifest["candles"]["BTC/USDT"]
+    assert used["first"] == (candles.time[1440] - pd.Timedelta(minutes=294)).isoformat()  # the warm-up of RSI 14
+    changed = candles.frame.copy()
+    changed.loc[changed.index[1300], ["high", "volume"]] *= 1.001
+    store.write(Candles(changed, "BTC/USDT", "1m", "binance"), replace=True)
+    after = run_backtest(run, project)
+    assert after.manifest["candles"]["BTC/USDT"]["sha256"] != used["sha256"]
+
+
+def test_bars_before_the_first_model_speaks_are_told(project: Project) -> None:
+    flags = {"exchange": "demo", "timerange": "20240101-20240106", "strategy": "lstm_rsi"}
+    short = {"train": "2d", "min_train": "2d", "test": "2d"}
+    quick = {"prediction": {"seeds": 1, "epochs": 1, "features": ["return_lag_0", "rsi_14"]}}
+    warn: list[str] = []
+    result = run_backtest(run_of({**flags, "folds": short, "signals": quick}, "here"), project, warn=warn)
+    assert warn == [
+        "lstm says nothing of BTC/USDT before 2024-01-03 00:00 UTC, which is 40% of the bars: it had too few candles to be "
+        "fitted on or to warm up. The figures include those idle bars."
+    ]
+    assert result.manifest["warnings"] == warn
+
+
+def test_rules_that_are_predictions_alone_are_not_compared_with_nothing(project: Project) -> None:
+    project.strategies.mkdir()
+    (project.strategies / "alone.py").write_text(
+        "from freqlstm import Strategy\n\n\nclass Alone(Strategy):\n    signals = dict(prediction='momentum')\n"
+        "    params = dict(max_holding=5)\n\n    def enter_long(self, bars):\n        return bars.prediction > 0\n"
+    )
+    warn: list[str] = []
+    result = run_backtest(run_of({**HOURLY.as_dict(), "strategy": "alone"}, "here"), project, warn=warn)
+    assert len(result.trades) > 10
+    assert result.stats["beats"]["rules_without_signal"] is None
+    assert warn == [
+        "The rules are not compared with the same rules without the signal: a condition is made of predictions alone."
+    ]
+
+
+def test_candles_of_seconds_are_reproduced_too(project: Project) -> None:
+    candles = make_candles(1003)
+    times = pd.date_range("2024-01-01", periods=1003, freq="s", tz="UTC")
+    CandleStore(project.data).write(Candles(candles.frame.set_axis(times.rename("time")), "BTC/USDT", "1s", "binance"))
+    _, folder = save(run_backtest(Run(strategy="rsi_bollinger", timeframe="1s"), project), project)
+    assert all(comparison.same for comparison in reproduce(project, folder))

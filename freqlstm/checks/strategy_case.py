@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from freqlstm.backtest import Job, decisions_for
+from freqlstm.backtest import decisions_for
 from freqlstm.checks.case import Case, SignalCase, fresh
 from freqlstm.checks.ground import Market
 from freqlstm.checks.verdict import Event
 from freqlstm.costs import Costs, market_rules
 from freqlstm.engines.backtrader import simulate
+from freqlstm.job import Job
 from freqlstm.strategy import CONDITIONS, check_parameters, overrides_next
 
 Forecasts = dict[str, pd.DataFrame]  # symbol -> the columns that signals fill, at the candles' open times

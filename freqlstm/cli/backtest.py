@@ -144,7 +144,10 @@ def summarize(result: Result) -> None:
     stats = result.stats
     first, last = result.equity.index[0], result.equity.index[-1]
     label = "  SYNTHETIC demo market" if result.synthetic else ""
-    click.echo(f"{result.run_id}: {', '.join(result.market)} {first:%Y-%m-%d} to {last:%Y-%m-%d}{label}\n")
+    click.echo(f"{result.run_id}: {', '.join(result.market)} {first:%Y-%m-%d} to {last:%Y-%m-%d}{label}")
+    for plugin in result.manifest["plugins"]:
+        click.echo(f"{plugin['kind']} {plugin['name']} ({plugin['origin']}), SHA-256 {plugin['sha256'][:12]}")
+    click.echo()
     beats, trades = stats["beats"], stats["trades"]
     rows = [("strategy", stats["performance"], trades["closed"]), ("buy and hold", beats["buy_and_hold"], None)]
     if beats["rules_without_signal"]:

@@ -106,7 +106,10 @@ class PathName(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not str(value).strip():
             self.fail("the path is empty. Write one; '.' is the current folder.", param, ctx)
-        return super().convert(value, param, ctx)
+        try:
+            return super().convert(value, param, ctx)
+        except FileNotFoundError:
+            self.fail("the current folder is gone. Change to one that exists.", param, ctx)
 
 
 def split_names(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -23,5 +24,6 @@ def init(project: Path, folder: Path) -> None:
     written = make_project(project / folder)
     for path in written:
         click.echo(f"wrote {shown(path.resolve())}")
-    where = "" if (project / folder).resolve() == Path.cwd() else f"cd {shown((project / folder).resolve())} && "
+    made = (project / folder).resolve()
+    where = "" if made == Path.cwd() else f"cd {shlex.quote(str(shown(made)))} && "
     click.echo(f"Next: {where}freqlstm backtest --strategy my_strategy" if written else "Everything is there already.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +54,9 @@ ALIASES = {
 }
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class VerbGroup(click.Group):
     """A group whose commands are imported one at a time, and the one place where errors become a line."""
 
@@ -84,10 +90,17 @@ class VerbGroup(click.Group):
                 formatter.write(f"  {name:<11} {verb.summary}\n  {'':<11}   $ {verb.example}\n")
 
     def main(self, *args: Any, **options: Any) -> Any:
+        _open_streams()
         try:
             code = super().main(*args, **{**options, "prog_name": "freqlstm", "standalone_mode": False})
+            sys.stdout.flush()
         except FreqlstmError as error:
             code = _fail(str(error), error.exit_code)
+        except OSError as error:
+            if error.filename is not None or error.errno not in FULL:  # then it is not about what is printed
+                raise
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - or the exit would try once more
+            code = _fail(f"The output could not be written: {error.strerror}. Make room, or send it elsewhere.", 1)
         except click.exceptions.NoArgsIsHelpError as error:  # its message is the whole help
             click.echo(error.format_message(), err=True)
             code = error.exit_code
@@ -105,6 +118,13 @@ class VerbGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _open_streams() -> None:
+    """Open what was closed before the start on nothing, lest a file be opened under its number and printed into."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
 def style(name: str) -> str:
     """A verb as it is listed, however it was typed."""
     return name.lower().replace("_", "-")
@@ -112,7 +132,8 @@ def style(name: str) -> str:
 
 def _fail(message: str, code: int) -> int:
     """Print one line, however the message was broken, and return the exit code."""
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # nobody can be told, but the exit code tells
+        click.echo(f"Error: {' '.join(message.split())}", err=True)
     return code
 
 

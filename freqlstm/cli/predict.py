@@ -17,21 +17,25 @@ from freqlstm.cli.console import json_option, note, pairs_option, print_json, pr
 @pairs_option
 @timeframe_option
 @click.option("--exchange", metavar="NAME", help="Whose stored candles; demo is the synthetic market.")
+@click.option(
+    "--set", "changes", metavar="NAME=VALUE", multiple=True, help="A parameter that the signal was fitted with."
+)
 @json_option
 @click.pass_obj
 def predict(
     root: Path, /, pair: str | None, name: str, pairs: tuple[str, ...], timeframe: str | None, exchange: str | None,
-    as_json: bool,
+    changes: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Print what a fitted signal expects after the newest stored candle of each pair."""
     import math
 
+    from freqlstm.cli.backtest import parameters_of
     from freqlstm.forecast import forecast, newest_model
     from freqlstm.plugins import find
     from freqlstm.selection import candles_of
     from freqlstm.store import Project
 
-    project, warnings = Project(root), list[str]()
+    project, warnings, parameters = Project(root), list[str](), parameters_of(changes)
     plugin = find("signal", name, root)
     market = candles_of(
         project, warnings, pairs=(pair, *pairs) if pair else pairs, timeframe=timeframe, exchange=exchange
@@ -40,8 +44,7 @@ def predict(
         note(f"Warning: {warning}")
     with plugin.blamed():
         said = [
-            forecast(newest_model(plugin, symbol, candles.timeframe, project.models), candles)
-            for symbol, candles in market.items()
+            forecast(newest_model(plugin, candles, project.models, parameters), candles) for candles in market.values()
         ]
     if as_json:
         print_json([{**vars(each), "synthetic": market[each.symbol].synthetic} for each in said])

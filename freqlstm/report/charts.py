@@ -23,7 +23,7 @@ from freqlstm.report.canvas import (
     thrice,
 )  # fmt: skip
 from freqlstm.report.figures import significant
-from freqlstm.results import Result
+from freqlstm.results import Result, main_prediction
 from freqlstm.stats import drawdown
 
 MOST_CANDLES = 2500  # drawn; more cannot be told apart
@@ -117,12 +117,9 @@ def trade_chart(result: Result, symbol: str) -> Figure:
 
 
 def drawn_prediction(result: Result, symbol: str) -> pd.Series[float] | None:
-    """The column ``prediction``, else that of the first signal; None if it never speaks."""
-    table = result.predictions.get(symbol)
-    if table is None or not len(table.columns):
-        return None
-    column = table["prediction" if "prediction" in table else table.columns[0]]
-    return column if column.notna().any() else None
+    """The main prediction of ``symbol``; None if it never speaks."""
+    column = main_prediction(result.predictions.get(symbol, pd.DataFrame()))
+    return column if column is not None and column.notna().any() else None
 
 
 def drawn_step(candles: Candles) -> pd.Timedelta:

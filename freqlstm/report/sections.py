@@ -81,7 +81,7 @@ def claims(stats: dict[str, Any]) -> list[tuple[bool | None, str]]:
         said.append(
             (
                 low > 0 if sure else None,
-                f"The true Sharpe ratio lies between {ratio(low)} and {ratio(high)} with 95% confidence{rest}",
+                f"The Sharpe ratios of 95% of resampled histories lie between {ratio(low)} and {ratio(high)}{rest}",
             )
         )
     deflated = luck["deflated_sharpe"]

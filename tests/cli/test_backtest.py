@@ -169,7 +169,7 @@ def test_a_reproduced_run_says_so_and_a_changed_one_fails(freqlstm: Freqlstm) ->
     (folder / "stats.json").write_text(json.dumps(stats))
     done = freqlstm("reproduce", "latest")
     assert done.exit_code == 1
-    assert f"Error: {folder.name} is not reproduced: 1 of" in done.stderr
+    assert f"Error: {folder.name} is not reproduced: statistics differ; statistics: " in done.stderr
     assert "performance.total_return was" in done.stderr
 
 
@@ -179,20 +179,22 @@ def test_a_trained_signal_forecasts_what_comes_after_the_newest_candle(freqlstm:
         "train", "--signal", "lstm", "--exchange", "demo", "--timerange", "20240320-20240322", *few, "--json"
     )
     assert json.loads(done.stdout)["training"]["candles"]["BTC/USDT"]["rows"] == 2880
-    told = json.loads(freqlstm("predict", "BTC/USDT", "--exchange", "demo", "--json").stdout)[0]
+    told = json.loads(freqlstm("predict", "BTC/USDT", "--exchange", "demo", *few, "--json").stdout)[0]
     assert told["known_at"] == "2024-04-01T00:00:00+00:00"
     assert told["until"] == "2024-04-01T00:05:00+00:00"
     assert told["trained_until"] == "2024-03-22T00:00:00+00:00"
     assert abs(told["prediction"]) < 0.01
     assert told["synthetic"] is True
-    assert "SYNTHETIC" in freqlstm("predict", "BTC/USDT", "--exchange", "demo").stdout
+    assert "SYNTHETIC" in freqlstm("predict", "BTC/USDT", "--exchange", "demo", *few).stdout
+    other = freqlstm("predict", "BTC/USDT", "--exchange", "demo").stderr
+    assert "One there was fitted with features = ['return_lag_0', 'rsi_14'], not ['" in other
 
 
 def test_a_forecast_without_a_fitted_signal_says_how_to_fit_one(freqlstm: Freqlstm) -> None:
     done = freqlstm("predict", "ETH/USDT", "--exchange", "demo")
     assert done.exit_code == 1
-    assert "No fitted lstm for ETH/USDT 1m is in" in done.stderr
-    assert "`freqlstm train --signal lstm -p ETH/USDT -i 1m` makes one." in done.stderr
+    assert "No fitted lstm for ETH/USDT 1m of demo is in" in done.stderr
+    assert "`freqlstm train --signal lstm -p ETH/USDT -i 1m --exchange demo` makes one." in done.stderr
 
 
 def test_a_signal_that_needs_no_fit_forecasts_at_once(freqlstm: Freqlstm) -> None:
