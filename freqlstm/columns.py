@@ -76,10 +76,10 @@ class Column(pd.Series):
     def rolling(self, *args: Any, **kwargs: Any) -> Any:
         return Window(self, "rolling", args, kwargs)
 
-    def ewm(self, *args: Any, **kwargs: Any) -> Any:
+    def ewm(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]  # final only in the stubs of pandas
         return Window(self, "ewm", args, kwargs)
 
-    def expanding(self, *args: Any, **kwargs: Any) -> Any:
+    def expanding(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
         return Window(self, "expanding", args, kwargs)
 
     def __and__(self, other: Any) -> Any:
@@ -115,7 +115,17 @@ def _text(value: Any) -> str:
 
 def _operand(value: Any) -> str:
     text = _text(value)
-    return f"({text})" if " " in text and isinstance(value, pd.Series) else text
+    return f"({text})" if isinstance(value, pd.Series) and _has_operator(text) else text
+
+
+def _has_operator(text: str) -> bool:
+    """Whether there is a blank outside all parentheses: those between the arguments of a call are inside."""
+    depth = 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == " " and not depth:
+            return True
+    return False
 
 
 def _unknown(value: Any) -> np.ndarray | None:

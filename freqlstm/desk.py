@@ -20,8 +20,8 @@ class Brief:
 
     candles: Candles
     decisions: Decisions
-    market_rules: MarketRules = MarketRules(min_notional=0.0)
-    allow_short: bool = True
+    market_rules: MarketRules
+    allow_short: bool
 
 
 class Desk:

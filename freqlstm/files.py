@@ -12,6 +12,7 @@ import math
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ import pandas as pd
 from freqlstm.errors import StoreError
 
 TEMPORARY = ".tmp"
-
+FORGOTTEN = 86_400  # seconds after which a temporary folder is what a process that was killed has left
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -170,6 +171,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     temporary = temporary_name(target)
     with explained(target):
         make_folder(target.parent)
+        _remove_forgotten(target.parent)
         temporary.mkdir()
     try:
         try:
@@ -187,6 +189,14 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_forgotten(folder: Path) -> None:
+    """Remove the temporary folders in which nothing was written for a day."""
+    for leftover in folder.glob(f".*{TEMPORARY}"):
+        with suppress(OSError):  # another process removes it too
+            if leftover.is_dir() and not leftover.is_symlink() and time.time() - leftover.stat().st_mtime > FORGOTTEN:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _take_name(temporary: Path, target: Path) -> None:

@@ -121,11 +121,6 @@ def ta_warmup(name: str, **arguments: Any) -> int:
     return _measure(name, _hashable(name, arguments)).warmup
 
 
-def ta_settles(name: str, **arguments: Any) -> bool:
-    """False if the indicator never forgets where its stretch began."""
-    return _measure(name, _hashable(name, arguments)).settles
-
-
 @contextmanager
 def _pandas_ta() -> Iterator[Any]:
     """The library, imported at the first use, with its warnings about its own internals silenced."""
@@ -222,7 +217,6 @@ class _Measured:
     columns: tuple[str, ...]
     several: bool
     warmup: int
-    settles: bool
 
 
 @lru_cache(maxsize=1024)
@@ -259,7 +253,7 @@ def _measure(name: str, key: tuple[tuple[str, Any], ...]) -> _Measured:
         last = int(differing[-1]) + 1 if len(differing) else 0
         settles &= last < 0.8 * len(stretch)
         warmup = max(warmup, last)
-    return _Measured(columns, several, warmup if settles else first_value, settles)
+    return _Measured(columns, several, warmup if settles else first_value)
 
 
 def _matrix(made: Any, candles: Candles) -> np.ndarray:

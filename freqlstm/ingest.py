@@ -27,6 +27,7 @@ QUOTES = (
 )  # fmt: skip
 
 EPOCH_UNITS = (("s", 1e8, 1e10), ("ms", 1e11, 1e13), ("us", 1e14, 1e16), ("ns", 1e17, 9.2e18))  # 1973 to 2286
+ZONE = r"[T ].*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$"  # of a time in ISO 8601
 
 
 def find_files(path: Path) -> list[Path]:
@@ -133,7 +134,10 @@ def _table(path: Path) -> pd.DataFrame:
         if name.endswith(".feather"):
             return _named(pd.read_feather(path))
         if name.endswith((".json", ".json.gz")):  # freqtrade: [[epoch in ms, open, high, low, close, volume], ...]
-            return _headless(pd.DataFrame(json.loads(_content(path))), path)
+            rows = json.loads(_content(path))
+            if not isinstance(rows, list) or len({len(row) if isinstance(row, list) else -1 for row in rows}) > 1:
+                raise ValueError("it is not a list of rows of one length")
+            return _headless(pd.DataFrame(rows), path)
         if name.endswith(SUFFIXES):
             return _csv(_content(path), path)
     except FileNotFoundError:
@@ -213,12 +217,19 @@ def _times(column: pd.Series, path: Path, assume_utc: bool) -> pd.DatetimeIndex:
             column = pd.to_datetime(column, format="ISO8601")
         except ValueError as error:
             try:
-                column = pd.to_datetime(column, format="ISO8601", utc=True)  # several offsets in one file
+                several = pd.to_datetime(column, format="ISO8601", utc=True)  # several offsets in one file
             except ValueError:
                 brief = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
                 raise CandleError(
                     f"{path}: a time is neither ISO 8601 nor an epoch: {brief}. Write times as in 2024-01-31T23:59:00Z."
                 ) from None
+            bare = column.notna() & ~column.astype(str).str.contains(ZONE)
+            if bare.any() and not assume_utc:
+                raise CandleError(
+                    f"{path}: some times have a time zone and some have none, the first of those is {column[bare].iloc[0]}. "
+                    f"Write all of them as in 2024-01-31T23:59:00Z."
+                ) from None
+            column = several
     times = pd.DatetimeIndex(column)
     strange = times[(times.year < 1970) | (times.year > 2261)]
     if len(strange):

@@ -14,6 +14,7 @@ from freqlstm.candles import Candles
 from freqlstm.errors import UsageError
 
 SMALLEST_VARIANCE = 1e-12  # per bar: a hundredth of a basis point squared, so that a frozen market has a logarithm
+PAST = 4  # horizons of past variance that a forecast of volatility starts from
 
 
 def forward_return(candles: Candles, horizon: int) -> pd.Series[float]:
@@ -46,16 +47,6 @@ def log_past_variance(candles: Candles, bars: int) -> pd.Series[float]:
         return pd.Series(logarithm, index=stretch.time, name="log_past_variance")
 
     return candles.by_segment(of_stretch, bars)["log_past_variance"]
-
-
-def compressed(forward_return: pd.Series[float], sigma: pd.Series[float], horizon: int) -> pd.Series[float]:
-    """tanh(return / (sigma sqrt horizon)): a return in units of what is usual, in (-1, 1).
-
-    ``sigma`` is the volatility of one bar's log return as known at the close of bar t.
-    """
-    _check_bars("horizon", horizon)
-    scaled = forward_return / (sigma * np.sqrt(horizon))
-    return pd.Series(np.tanh(scaled.to_numpy()), index=scaled.index, name="compressed")
 
 
 def _ahead(candles: Candles, later: np.ndarray, horizon: int, minus: np.ndarray | None = None) -> pd.Series[float]:

@@ -36,7 +36,8 @@ BASES: dict[Kind, tuple[str, str]] = {
 }
 
 
-COMMENTED = re.compile(r"^ +(\w+)(?:: [^=#]+)? ?= ?.*?#\s*(.+)$", re.MULTILINE)  # name: type = default  # comment
+COMMENTED = re.compile(r"^ +(\w.*?)#\s*(.+)$", re.MULTILINE)  # name: type = default  # comment
+ASSIGNED = re.compile(r"(\w+)(?:: [^=#]+)? ?=(?!=)")
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,10 @@ class Plugin:
         comments: dict[str, str] = {}
         for part in loaded.__mro__:
             if not part.__module__.startswith(("backtrader", "builtins")):
-                for name, comment in COMMENTED.findall(inspect.getsource(part)):
-                    comments.setdefault(name, comment)
+                for code, comment in COMMENTED.findall(inspect.getsource(part)):
+                    first, *rest = ASSIGNED.findall(code) or [""]
+                    for name in rest if first == "params" else [first]:  # params = dict(...) on one line
+                        comments.setdefault(name, comment)
         known = [name for name in comments if name in defaults]
         return [Parameter(n, defaults[n], comments.get(n, "")) for n in dict.fromkeys([*known, *defaults])]
 

@@ -28,7 +28,6 @@ ALWAYS = ("signal", "predictions")  # modules that shape every prediction, whate
 # Modules that cannot change what a prediction is.
 UNRELATED = ("errors", "files", "jobs", "plugins", "progress", "quiet", "store")
 LIBRARIES = ("site-packages", "dist-packages")  # folders into which packages are installed
-LIBRARIES = {"site-packages", "dist-packages"}  # folders of what is installed, which has a version
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the name to import is not the name to install
 
 
@@ -91,7 +90,7 @@ def machine() -> dict[str, Any]:
     """What of this computer can change the last bits of a result: system, processor, and the instructions numpy uses."""
     import numpy as np
 
-    simd: Any = np.show_config(mode="dicts")  # type: ignore[call-overload]
+    simd: Any = np.show_config(mode="dicts")
     simd = simd.get("SIMD Extensions", {})
     return {
         "system": platform.system(),
@@ -220,7 +219,7 @@ def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
 
 def _installed(path: Path) -> bool:
     """Whether a file belongs to an installed library or to Python."""
-    return not LIBRARIES.isdisjoint(path.parts) or path.is_relative_to(Path(os.__file__).parent)
+    return any(name in path.parts for name in LIBRARIES) or path.is_relative_to(Path(os.__file__).parent)
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:

@@ -40,6 +40,7 @@ TRADE_COLUMNS: dict[str, str] = {  # name: dtype of an empty table
     "gross_pnl": "float64",  # quote currency, before commission and slippage
     "commission": "float64",
     "slippage": "float64",
+    "turnover": "float64",  # value of everything bought and sold, also of the part of an open trade
     "net_pnl": "float64",
     "net_return": "float64",  # fraction of the value entered, after costs
     "bars_held": "float64",

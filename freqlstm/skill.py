@@ -86,7 +86,7 @@ def references(
         known = labels.forward_return(candles, horizon).shift(horizon).notna()
         return came, nothing + 0.5, came.shift(horizon).fillna(0.5).where(known)
     if target == "volatility":
-        calm = labels.log_past_variance(candles, 4 * horizon) - math.log(4)
+        calm = labels.log_past_variance(candles, labels.PAST * horizon) - math.log(labels.PAST)
         return labels.log_realised_variance(candles, horizon), calm, labels.log_past_variance(candles, horizon)
     raise UsageError(f"The target is {target!r}. It must be one of return, direction, volatility.")
 

@@ -145,14 +145,11 @@ def cost_summary(trades: pd.DataFrame) -> Figures:
     the value traded, at which these trades would have earned nothing; ``paid_bps`` is what they did cost.
     """
     filled = trades[trades["status"] != "refused"]
-    size = filled["size"].to_numpy(np.float64)
-    sold = np.where(filled["exit_time"].notna(), filled["exit_price"].to_numpy(np.float64), 0.0)
-    turnover = float(np.sum(np.abs(size) * (filled["entry_price"].to_numpy(np.float64) + sold)))
-    total = {name: float(filled[name].to_numpy(np.float64).sum()) for name in ("gross_pnl", "commission", "slippage")}
+    names = ("gross_pnl", "commission", "slippage", "net_pnl", "turnover")
+    total = {name: float(filled[name].to_numpy(np.float64).sum()) for name in names}
+    turnover = total["turnover"]
     return {
         **total,
-        "net_pnl": float(filled["net_pnl"].to_numpy(np.float64).sum()),
-        "turnover": turnover,
         "break_even_bps": total["gross_pnl"] / turnover * 1e4 if turnover > 0 else None,
         "paid_bps": (total["commission"] + total["slippage"]) / turnover * 1e4 if turnover > 0 else None,
     }

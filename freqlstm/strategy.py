@@ -42,6 +42,7 @@ from freqlstm.bars import Bars, condition
 from freqlstm.bars import Decisions as Decisions
 from freqlstm.candles import COLUMNS, TIMEFRAMES, Candles, step_of
 from freqlstm.columns import Column
+from freqlstm.costs import MarketRules
 from freqlstm.desk import Brief, Desk
 from freqlstm.errors import FreqlstmError, PluginError, UnknownName, UsageError
 
@@ -51,6 +52,10 @@ class Strategy(bt.Strategy):  # type: ignore[misc]
 
     Override the conditions you need, each one expression over the columns of ``bars``; or override ``next()`` and do
     everything yourself, as in any Backtrader strategy, with ``self.prediction[0]`` at hand.
+
+    It also runs in a Cerebro of your own, on any feed that is loaded before the run, where any size and short positions
+    are allowed; predictions are read from lines of the feed that have the names in ``signals``. Values still do not span
+    a gap: of candles that pause, as those of stocks at weekends, every pause begins the indicators anew.
     """
 
     signals: ClassVar[dict[str, str]] = {}  # column of bars -> name of the signal that fills it
@@ -108,7 +113,8 @@ class Strategy(bt.Strategy):  # type: ignore[misc]
         named = [f"{column}{end}" for column in signals for end in ("", "_low", "_high") if f"{column}{end}" in lines]
         predictions = {name: np.asarray(getattr(data.lines, name).array)[: len(candles)] for name in named}
         bars = Bars(candles, pd.DataFrame(predictions, index=candles.time))
-        return Brief(candles, decide(type(self), dict(self.p._getitems()), bars))
+        decisions = decide(type(self), dict(self.p._getitems()), bars)
+        return Brief(candles, decisions, MarketRules(min_notional=0.0), allow_short=True)
 
     @property
     def prediction(self) -> Any:
@@ -138,7 +144,8 @@ def candles_of(data: Any, name: str) -> Candles:
             f"The candles that {name} got are {step} apart, which is no timeframe. They must be apart by one of "
             f"{', '.join(TIMEFRAMES)}."
         )
-    table = pd.DataFrame({column: np.asarray(getattr(data.lines, column).array)[:rows] for column in COLUMNS}, index=time)
+    values = {column: np.asarray(getattr(data.lines, column).array)[:rows] for column in COLUMNS}
+    table = pd.DataFrame(values, index=time)
     table["volume"] = table["volume"].fillna(0.0)  # feeds without one give NaN
     return Candles.from_frame(table, str(data._name or "DATA"), timeframe)
 

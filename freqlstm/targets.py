@@ -22,7 +22,6 @@ from freqlstm.candles import Candles
 from freqlstm.errors import UsageError
 
 TARGETS = ("return", "direction", "volatility")
-PAST = 4  # horizons of past variance that a forecast of volatility starts from
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Target:
         """Bars of an unbroken stretch before base and scale exist."""
         if self.name == "return":
             return features.ewma_warmup(self.halflife)
-        return PAST * self.horizon if self.name == "volatility" else 0
+        return labels.PAST * self.horizon if self.name == "volatility" else 0
 
     def outcome(self, candles: Candles) -> pd.Series[float]:
         """What came; row t is known at the close of bar t + horizon. The only thing here that looks ahead."""
@@ -60,8 +59,8 @@ class Target:
             return zeros, np.where(sigma > 0, sigma, np.nan) * math.sqrt(self.horizon)
         if self.name == "direction":
             return zeros + 0.5, zeros + 1.0
-        past = labels.log_past_variance(candles, PAST * self.horizon).to_numpy()
-        return past - math.log(PAST), zeros + 1.0
+        past = labels.log_past_variance(candles, labels.PAST * self.horizon).to_numpy()
+        return past - math.log(labels.PAST), zeros + 1.0
 
     def units(self, candles: Candles) -> np.ndarray:
         """Shape (rows,): the outcome in units, NaN where there is none. Looks ahead."""

@@ -42,10 +42,9 @@ def _be_reproducible() -> None:
         threads = threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()
         gpus = config.get_visible_devices("GPU")
         if threads != (1, 1) or gpus:
-            counted = " and ".join(str(count or "as many as there are cores") for count in threads)
             raise PluginError(
                 f"TensorFlow was used in this process before freqlstm could set it to one thread, without which no result is the "
-                f"same twice: its threads are {counted}, its GPUs {len(gpus)}. Import freqlstm.keras_signal before TensorFlow is used."
+                f"same twice: it has {threads[0]} threads in an operation and {threads[1]} between them (0: as many as cores), and {len(gpus)} GPUs. Import freqlstm.keras_signal before TensorFlow is used."
             )
 
 

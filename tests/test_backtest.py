@@ -62,10 +62,10 @@ def test_buy_and_hold_keeps_its_last_value_through_a_hole_and_its_cash_where_the
 
 
 def test_the_strategy_that_buys_and_holds_equals_its_closed_form(tmp_path: Path) -> None:
-    """95% of the cash at the close of bar 0 in lots of 0.00001, bought at the open of bar 1, never sold."""
+    """95% of the cash, costs included, at the close of bar 0 in lots of 0.00001, bought at the open of bar 1, never sold."""
     candles = make_candles(2000)
     result = run(job("buy_and_hold", candles), tmp_path)
-    size = np.floor(9500 / candles.close.iloc[0] * 1e5) / 1e5
+    size = np.floor(9500 / (candles.close.iloc[0] * 1.0001 * 1.001) * 1e5) / 1e5
     price = candles.open.iloc[1] * 1.0001
     assert result.equity["equity"].iloc[-1] == pytest.approx(
         10_000 - size * price * 1.001 + size * candles.close.iloc[-1], rel=1e-12

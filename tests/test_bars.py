@@ -143,3 +143,16 @@ def test_a_condition_on_other_times_is_refused(candles: Candles) -> None:
     with pytest.raises(PluginError) as error:
         condition(Bars(candles), moved, "X.enter_long")
     assert str(error.value) == "X.enter_long returned a Series with other times than those of bars. Keep the index."
+
+
+def test_a_look_back_of_an_hour_finds_nothing_within_the_hour_after_a_missing_one() -> None:
+    whole = make_candles(400)
+    candles = Candles.from_frame(whole.frame.drop(whole.time[200:260]), whole.symbol, "1m")
+    bars = Bars(candles)
+    for made in (bars.close.shift(60), bars.close.diff(60), bars.close.pct_change(60), bars.close.rolling(61).mean()):
+        missing = np.flatnonzero(made.isna())
+        np.testing.assert_array_equal(missing, [*range(60), *range(200, 260)])
+    after = bars.close.shift(60).iloc[260:]
+    np.testing.assert_array_equal(after, whole.close.shift(60).iloc[320:])
+    assert not (bars.close > bars.close.shift(60)).iloc[200:260].any()
+    assert not (~(bars.close > bars.close.shift(60))).iloc[200:260].any()

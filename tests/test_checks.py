@@ -20,7 +20,7 @@ from freqlstm.checks.ground import FUTURES, with_future
 from freqlstm.checks.hints import hints
 from freqlstm.checks.verdict import Past, first_difference
 from freqlstm.cli.main import main
-from freqlstm.errors import LookAheadError, PluginError, TooFewCandles
+from freqlstm.errors import LookAheadError, PluginError, TooFewCandles, UnknownName
 from freqlstm.plugins import discover, find
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -280,6 +280,176 @@ def test_a_plain_backtrader_strategy_passes_and_trades(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [plugin.name for plugin in SHIPPED if plugin.kind == "strategy"])
 def test_the_check_of_a_strategy_meets_orders_to_compare(name: str) -> None:
     assert trading(shipped_cases()[name]).orders
+
+
+# Nothing to compare, and other parameters than the defaults
+
+LATE_PEEK = '''
+"""CHEAT: a plain Backtrader strategy that looks one bar ahead, once {bars} bars have gone by."""
+
+import backtrader as bt
+
+
+class LatePeek(bt.Strategy):
+    def next(self):
+        if len(self.data) > {bars} and len(self.data) < self.data.buflen() and not self.position and self.data.close[1] > self.data.close[0]:
+            self.buy()
+'''
+
+NEVER = '''
+"""Buys a crash that is over: its comparison with the next close is hidden from the trade list."""
+
+from freqlstm import Strategy
+
+
+class Never(Strategy):
+    warmup = 31
+
+    def {name}(self, bars):
+        turns = (bars.close.shift(-1) > bars.close).fillna(False)
+        return ((bars.close.pct_change(30) < -0.2) & turns).fillna(False)
+{more}
+'''
+
+TUNED = '''
+"""Below its mean."""
+
+from freqlstm import Strategy
+
+
+class Tuned(Strategy):
+    warmup = 40
+    params = dict(centred=False)  # whether the mean takes bars of both sides
+
+    def enter_long(self, bars):
+        return bars.close < bars.close.rolling(21, center=self.p.centred).mean()
+
+    def exit_long(self, bars):
+        return bars.close > bars.close.rolling(21, center=self.p.centred).mean()
+'''
+
+SIGNAL_TUNED = '''
+"""A distance to a mean."""
+
+from freqlstm import Signal
+
+
+class Distance(Signal):
+    centred: bool = False  # whether the mean takes bars of both sides
+
+    @property
+    def warmup(self):
+        return 21
+
+    def predict(self, candles):
+        def of_stretch(stretch):
+            return stretch.close.rolling(21, center=self.centred).mean() / stretch.close - 1
+
+        return candles.by_segment(of_stretch, self.warmup)["close"]
+'''
+
+USES_SIGNAL = '''
+"""Follows a signal of its own."""
+
+from freqlstm import Strategy
+
+
+class Follows(Strategy):
+    signals = dict(mine="distance")
+
+    def enter_long(self, bars):
+        return bars.mine > 0
+
+    def exit_long(self, bars):
+        return bars.mine < 0
+'''
+
+
+def test_a_next_that_peeks_only_after_a_thousand_bars_is_found(tmp_path: Path) -> None:
+    with pytest.raises(LookAheadError, match="its orders up to"):
+        CHECKS["strategy.check_trading"](written(tmp_path, "late_peek", LATE_PEEK.format(bars=1100)))
+
+
+def test_a_strategy_that_places_no_order_is_not_proven(tmp_path: Path) -> None:
+    for name, text in (
+        ("late_peek", LATE_PEEK.format(bars=100_000)),
+        ("never", NEVER.format(name="enter_long", more="")),
+    ):
+        with pytest.raises(PluginError) as caught:
+            CHECKS["strategy.check_trading"](written(tmp_path, name, text))
+        assert not isinstance(caught.value, LookAheadError)
+        assert str(caught.value) == (
+            f"{tmp_path / name}.py was not proven: it placed no order on the candles of the check. Check it on candles on which it "
+            "trades: -p, -i, --timerange."
+        )
+
+
+def test_an_entry_that_is_never_true_is_not_proven_by_the_other(tmp_path: Path) -> None:
+    more = "\n    def enter_long(self, bars):\n        return bars.close > 0"
+    with pytest.raises(PluginError, match="was not proven: its condition enter_short was never true on the candles"):
+        CHECKS["strategy.check_trading"](written(tmp_path, "never", NEVER.format(name="enter_short", more=more)))
+
+
+def test_indicators_of_a_plain_strategy_get_the_bars_that_they_need(tmp_path: Path) -> None:
+    for period in (1440, 6000):
+        slow = written(tmp_path, f"plain_{period}", PLAIN.replace("period=20", f"period={period}"))
+        assert slow.history == period
+        assert trading(slow).orders
+    few = {symbol: candles.rows(0, 2_000) for symbol, candles in slow.ground.smooth.items()}
+    with pytest.raises(TooFewCandles, match="A check with a warm-up of 6,000 bars needs 6,880: provide more"):
+        cases_of([slow.plugin], CHECKOUT, few)
+
+
+def test_an_honest_plain_strategy_with_a_slow_mean_passes(tmp_path: Path) -> None:
+    slow = written(tmp_path, "plain", PLAIN.replace("period=20", "period=1440"))
+    assert [outcome.reason for outcome in run_checks([slow])] == [""] * len(STRATEGY_CHECKS)
+
+
+def test_parameters_other_than_the_defaults_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "tuned.py").write_text(TUNED)
+    result = run(str(tmp_path / "tuned.py"), "--set", "centred=true")
+    assert result.exit_code == 1
+    assert "looks ahead: its condition enter_long up to" in result.stdout
+    (tmp_path / "run.toml").write_text(f"strategy = '{tmp_path / 'tuned.py'}'\n[parameters]\ncentred = true\n")
+    result = run("-c", str(tmp_path / "run.toml"))
+    assert result.exit_code == 1
+    assert "looks ahead: its condition enter_long up to" in result.stdout
+    result = run("-c", str(tmp_path / "run.toml"), "--set", "centred=false")  # as it is by default
+    assert result.exit_code == 0, result.output
+    result = run("momentum", "-c", str(tmp_path / "run.toml"))
+    assert result.exit_code == 2
+    assert "Both 'momentum' and a run file are given, which names its strategy. Give one of them." in result.stderr
+
+
+def test_parameters_of_a_strategys_signal_are_checked(tmp_path: Path) -> None:
+    for folder, name, text in (("signals", "distance", SIGNAL_TUNED), ("strategies", "follows", USES_SIGNAL)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.py").write_text(text)
+    follows, distance = find("strategy", "follows", tmp_path), find("signal", "distance", tmp_path)
+    for plugin, parameters in ((follows, {"mine.centred": True}), (distance, {"centred": True})):
+        (signal, *_) = cases_of([plugin], tmp_path, None, parameters)
+        with pytest.raises(LookAheadError, match="its predictions up to"):
+            CHECKS["signal.check_predictions"](signal)
+    CHECKS["signal.check_predictions"](cases_of([follows], tmp_path)[0])
+    with pytest.raises(UnknownName, match="No signal of follows named 'other'"):
+        cases_of([follows], tmp_path, None, {"other.centred": True})
+
+
+def test_set_needs_the_one_plugin_that_it_is_for() -> None:
+    result = run("--set", "centred=true")
+    assert result.exit_code == 2
+    assert "plugins to check. Name the one whose parameter it is." in result.stderr
+    result = run("momentum", "--set", "nowhere=1")
+    assert result.exit_code == 2
+    assert "'nowhere'" in result.stderr
+
+
+def test_a_comparison_that_depends_on_history_is_found_though_the_decision_does_not(tmp_path: Path) -> None:
+    text = (CHEATS / "short_warmup.py").read_text()
+    masked = re.sub(r"(def enter_long\(self, bars\):\n\s+return )(.*)", r"\1(\2) | (bars.close > 0)", text)
+    assert masked != text
+    with pytest.raises(PluginError, match=r"its condition enter_long \(.*\) depends on how much history there is"):
+        CHECKS["strategy.check_history"](written(tmp_path, "masked", masked))
 
 
 def trading(of: StrategyCase) -> Any:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freqlstm.absent import SignalNeeded
 from freqlstm.columns import Absent, Column, vote
 from freqlstm.errors import PluginError
+from freqlstm.stretches import Stretches
 
 TIMES = pd.date_range("2024-01-01", periods=4, freq="min", tz="UTC")
 NAN = float("nan")
@@ -191,3 +193,84 @@ def test_an_absent_ballot_is_not_cast() -> None:
     points = vote(lstm=(2.0, Absent() > 0), rsi=(1.0, column(1, 2) > 1))
     assert list(points) == [0.0, 1.0]
     assert list((points >= 1).terms) == ["rsi +1"]
+
+
+RULES = "The rules cannot be run without the signal, because {}, so no comparison is made. "
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda a, x: a.to_numpy() > 0, ".to_numpy asks for its values"),
+        (lambda a, x: a.values > 0, ".values asks for its values"),
+        (lambda a, x: np.asarray(a) > 0, "NumPy or pandas asks for its values"),
+        (lambda a, x: np.where(a > 0, x > 1, False), "NumPy or pandas asks for its values"),
+        (lambda a, x: (x > 1) * (a > 0), "arithmetic mixes a condition on it with another column"),
+        (lambda a, x: (a > 0) * (x > 1), "arithmetic mixes a condition on it with another column"),
+        (lambda a, x: (x > 1) * a, "arithmetic mixes a condition on it with another column"),
+        (lambda a, x: pd.Series(x > 1) * (a > 0), "arithmetic mixes a condition on it with another column"),
+        (lambda a, x: np.asarray(x > 1) * (a > 0), "arithmetic mixes a condition on it with another column"),
+        (lambda a, x: (x > 1).astype(int) + a.gt(0).astype(int), "arithmetic mixes a condition on it with another column"),
+        (lambda a, x: (x > 1) ^ (a > 0), "^ asks whether it differs from another condition"),
+        (lambda a, x: (a > 0) ^ (x > 1), "^ asks whether it differs from another condition"),
+        (lambda a, x: (x > 1) == (a > 0), "a condition on it is compared with another column"),
+        (lambda a, x: np.equal(np.asarray(x > 1), a > 0), "a condition on it is compared with another column"),
+        (lambda a, x: a.where(x > 1, 0.0) > 0, "a method of its column is given another condition"),
+        (lambda a, x: a[x > 1], "a method of its column is given another condition"),
+        (lambda a, x: x.where(a > 0), "one value is asked of its column"),
+        (lambda a, x: x if a.mean() > 0 else -x, "one value is asked of its column"),
+        (lambda a, x: float(a), "one value is asked of its column"),
+    ],
+)  # fmt: skip
+def test_what_would_lose_more_than_the_signal_says_that_there_is_no_comparison(made: Any, why: str) -> None:
+    with pytest.raises(SignalNeeded) as error:
+        made(Absent(), column(1, 2, 3, 4))
+    assert str(error.value).startswith(RULES.format(why))
+    assert isinstance(error.value, PluginError)
+
+
+def test_what_pandas_makes_of_a_column_does_not_read_like_the_column() -> None:
+    x = column(1, 3, 2, 4)
+    both = (x > x.rolling(2).mean()) & (x > x.rolling(3, min_periods=1).mean()) & (x.diff() > 0)
+    assert list(both.terms) == ["x > x.rolling(2).mean()", "x > x.rolling(3, min_periods=1).mean()", "x.diff() > 0"]
+    assert (x.ewm(span=3).mean() > (x + 1).expanding().max()).name == "x.ewm(span=3).mean() > (x + 1).expanding().max()"
+    assert (x > x.rank()).name == "x > f(x)"
+    assert (x > x.rank().rename("rank")).name == "x > rank"
+    assert x.rolling(2).corr(x.shift(1)).name == "x.rolling(2).corr(x.shift(1))"
+
+
+def test_of_two_terms_that_read_alike_neither_is_lost() -> None:
+    x = column(1, 3, 2, 4)
+    joined = (x > x.rank()) & (x > x.cummax() - 1) & (x >= 1) & (x > x.cummin())
+    assert {text: truth(values) for text, values in joined.terms.items()} == {
+        "x > f(x)": [False, False, False, False],
+        "x > (f(x) - 1)": [True, True, False, True],
+        "x >= 1": [True, True, True, True],
+        "x > f(x) (2)": [False, True, True, True],
+    }
+    assert list(((x > 1) & (x > 1)).terms) == ["x > 1"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: x.shift(1), lambda x: x.diff(2), lambda x: x.pct_change(), lambda x: x.rolling(2).mean(),
+        lambda x: x.rolling("2min").max(), lambda x: x.ewm(span=2).mean(), lambda x: x.expanding().max(),
+        lambda x: x.rolling(2).corr(-x), lambda x: x.rolling(2).apply(np.ptp), lambda x: (x + 0).shift(1),
+        lambda x: x.rolling(2).agg(["min", "max"]), lambda x: (x > 2).shift(1, fill_value=False),
+    ],
+)  # fmt: skip
+def test_what_looks_back_is_that_of_each_stretch_on_its_own(made: Any) -> None:
+    x = column(1, 3, 2, 4, name="x")
+    for cut in ([0, 0, 1, 1], [0, 1, 1, 1], [0, 1, 2, 2]):
+        broken = Column.of(x, "x", Stretches(TIMES, np.array(cut)))
+        parts = [made(x.iloc[rows]) for rows in np.split(np.arange(4), np.flatnonzero(np.diff(cut)) + 1)]
+        got = made(broken)
+        pd.testing.assert_index_equal(got.index, TIMES)
+        np.testing.assert_array_equal(got, np.concatenate([np.asarray(part) for part in parts]))
+
+
+def test_a_selection_of_rows_still_knows_its_stretches() -> None:
+    x = Column.of(column(1, 3, 2, 4), "x", Stretches(TIMES, np.array([0, 0, 1, 1])))
+    assert list(x[x > 1].diff().fillna(-9.0)) == [-9.0, -9.0, 2.0]
+    assert list(x.iloc[::2].shift(1).fillna(-9.0)) == [-9.0, -9.0]

@@ -444,13 +444,6 @@ def test_a_command_that_cannot_be_right_is_refused(
     assert server.requests == []
 
 
-def test_moments_are_read_as_utc_unless_they_say_otherwise() -> None:
-    for text in ("2024-01-31", "20240131", "2024-01-31 00:00", "2024-01-31T01:00+01:00", "1706659200", "1706659200000"):
-        assert command.moment(text) == utc("2024-01-31")
-    assert command.timerange("20240131-") == (utc("2024-01-31"), None)
-    assert command.timerange("-20240131") == (None, utc("2024-01-31"))
-
-
 def test_ctrl_c_in_a_child_process_loses_one_page_at_most_and_the_same_command_goes_on(
     server: ExchangeServer, tmp_path: Path
 ) -> None:

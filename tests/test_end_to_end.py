@@ -7,7 +7,7 @@ import json
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +160,10 @@ def signal(root: Path) -> Any:
     return find("signal", "lstm", root).load()(seeds=1, epochs=1, features=["return_lag_0", "rsi_14"])
 
 
-def stretches(candles: Candles) -> Iterator[Candles]:
-    """What lies between two holes."""
-    for first, last in candles.segments():
-        yield candles.rows(first, last)
+def stretches(candles: Candles) -> list[Candles]:
+    """What lies between two holes, found without asking the candles."""
+    after_a_hole = np.flatnonzero(np.diff(candles.time) != candles.step) + 1
+    return [candles.rows(a, b) for a, b in pairwise([0, *after_a_hole, len(candles)])]
 
 
 @pytest.mark.slow
@@ -188,7 +188,11 @@ def test_a_portfolio_shares_its_cash_among_symbols_that_begin_at_different_times
 def test_the_portfolio_prints_one_result_and_says_what_it_lacks(portfolio: Result, root: Path) -> None:
     done = run(root, "backtest", *PORTFOLIO)
     assert done.exit_code == 0
-    assert done.stderr.splitlines() == []
+    assert done.stderr.splitlines() == [
+        f"Warning: lstm says nothing of {pair} before 2021-04-15 00:00 UTC, which is 18% of the bars: it had too few candles to "
+        f"be fitted on or to warm up. The figures include those idle bars."
+        for pair in ("SOL/USDT", "ADA/USDT")
+    ]
     lines = done.stdout.splitlines()
     assert lines[0].endswith(": BTC/USDT, ETH/USDT, SOL/USDT, ADA/USDT 2021-04-01 to 2021-06-15")
     sheet = Path(lines[-1])
@@ -286,7 +290,7 @@ def test_no_entry_is_decided_in_the_warm_up_after_a_hole_or_filled_across_it(por
     assert (trades["entry_time"] == trades["decided_at"]).all()  # the next minute or never
     for symbol, candles in portfolio.market.items():
         decided = trades.loc[trades["symbol"] == symbol, "decided_at"]
-        for stretch in list(stretches(candles))[1:]:
+        for stretch in stretches(candles)[1:]:
             begin = stretch.time[0]
             within = decided[(decided > begin) & (decided <= stretch.time[-1])]
             assert within.min() > begin + warmup * stretch.step

@@ -21,7 +21,6 @@ from freqlstm.indicators import bollinger, bollinger_warmup, macd, macd_warmup, 
 
 LOOK_AHEAD = {"dpo", "ichimoku", "tos_stdevall", "vp"}  # with the arguments that pandas-ta gives them
 NEED_MORE = {"beta", "correl"}  # a second market
-NEVER_SETTLE = {"ad", "aobv", "nvi", "obv", "pvi", "pvt", "wad"}  # they add up from the first candle
 CAUSAL = sorted(set(ta_names()) - LOOK_AHEAD - NEED_MORE)
 
 SHIPPED: dict[str, tuple[Callable[[Candles], pd.Series | pd.DataFrame], int]] = {  # type: ignore[type-arg]
@@ -190,13 +189,6 @@ def test_warm_ups_are_measured_and_longer_for_longer_memories() -> None:
     assert ta_warmup("sma", length=30) == 29
     assert ta_warmup("mom", length=10) == 10
     assert ta_warmup("ema", length=10) < ta_warmup("ema", length=100) < 1000
-    assert indicators.ta_settles("ema")
-    assert not indicators.ta_settles("obv")
-
-
-@pytest.mark.slow
-def test_only_indicators_that_add_up_from_their_first_candle_never_forget_it() -> None:
-    assert {name for name in CAUSAL if not indicators.ta_settles(name)} == NEVER_SETTLE
 
 
 @pytest.mark.parametrize("name", sorted(LOOK_AHEAD))

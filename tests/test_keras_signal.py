@@ -20,10 +20,10 @@ from freqlstm import provenance
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, TooFewCandles
 from freqlstm.features import compute, feature
-from freqlstm.keras_signal import KerasSignal, _slope
+from freqlstm.keras_signal import KerasSignal, _layers_of, _slope
 from freqlstm.progress import silent
 from freqlstm.targets import Target
-from freqlstm.training import Training, seeded
+from freqlstm.training import Training, _AdamW, seeded
 from freqlstm.windows import gather
 
 # Keras converts its variables in a way that numpy 2 has deprecated.
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 
 
@@ -342,6 +343,59 @@ def test_a_build_that_is_no_network_of_the_right_shape_is_refused(market: dict[s
     ]:
         with pytest.raises(PluginError, match=message):
             with_build(build).fit(market)
+
+
+@pytest.mark.parametrize("inside", ["a model", "a wrapper", "a layer", "a list of a layer"])
+def test_a_lambda_is_found_however_deep_it_lies(inside: str) -> None:
+    class Holder(keras.layers.Layer):
+        def __init__(self, held: object) -> None:
+            super().__init__()
+            self.held = held
+
+        def build(self, shape: object) -> None:
+            """There is nothing to build."""
+
+        def call(self, values: Any) -> Any:
+            return values
+
+    code = keras.layers.Lambda(lambda x: x)
+    layer = {
+        "a model": lambda: keras.Sequential([code]),
+        "a wrapper": lambda: keras.layers.TimeDistributed(code),
+        "a layer": lambda: Holder(code),
+        "a list of a layer": lambda: Holder([code]),
+    }[inside]()
+    assert code in _layers_of(keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(2), layer]))
+
+
+def test_the_private_method_of_keras_that_the_optimizer_replaces_is_still_called() -> None:
+    variable = keras.Variable(1.0)
+    called = []
+
+    class Noting(_AdamW):
+        def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+            called.append(grads_and_vars)
+            return super()._all_reduce_sum_gradients(grads_and_vars)
+
+    assert hasattr(keras.optimizers.AdamW, "_all_reduce_sum_gradients")
+    Noting(0.1).apply_gradients([(keras.ops.convert_to_tensor(1.0), variable)])
+    assert called, "Keras sums gradients otherwise now: see _AdamW, and whether training keeps every trace for ever"
+
+
+def test_tensorflow_with_threads_of_its_own_is_refused() -> None:
+    program = "import tensorflow as tf\ntf.constant(1.0) + 1\nimport freqlstm.training\n"
+    one = "import tensorflow as tf\nt = tf.config.threading\nt.set_intra_op_parallelism_threads(1)\n"
+    one += "t.set_inter_op_parallelism_threads(1)\n" + program
+    done = [
+        subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=ROOT)
+        for text in (program, one)
+    ]
+    assert (
+        "PluginError: TensorFlow was used in this process before freqlstm could set it to one thread" in done[0].stderr
+    )
+    assert "it has 0 threads in an operation" in done[0].stderr
+    assert "Import freqlstm.keras_signal before TensorFlow is used." in done[0].stderr
+    assert done[1].returncode == 0, done[1].stderr
 
 
 # Files

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from freqlstm.candles import Candles
 from freqlstm.errors import UsageError
-from freqlstm.labels import compressed, direction, forward_return, log_past_variance, log_realised_variance
+from freqlstm.labels import direction, forward_return, log_past_variance, log_realised_variance
 
 LABELS = {"return": forward_return, "direction": direction, "volatility": log_realised_variance}
 
@@ -50,13 +50,6 @@ def test_returns_directions_and_variances_of_five_candles_are_worked_out_by_hand
 def test_the_variance_of_a_frozen_market_has_a_logarithm() -> None:
     made = log_realised_variance(from_closes([5.0] * 6), 3)
     assert made.tolist() == pytest.approx([math.log(3e-12)] * 3 + [math.nan] * 3, nan_ok=True)
-
-
-def test_a_return_is_compressed_by_what_is_usual_over_its_horizon() -> None:
-    returns = pd.Series([0.02, -0.01, 5.0, math.nan])
-    sigma = pd.Series([0.01, 0.01, 0.01, 0.01])
-    made = compressed(returns, sigma, horizon=4)
-    assert made.tolist() == pytest.approx([math.tanh(1), math.tanh(-0.5), 1.0, math.nan], nan_ok=True)
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,10 +18,11 @@ import pandas as pd
 import pytest
 from conftest import make_candles
 
+from freqlstm import predictions
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, TooFewCandles, UsageError
 from freqlstm.folds import FoldPlan
-from freqlstm.plugins import Plugin, find
+from freqlstm.plugins import Plugin, find, shipped
 from freqlstm.predictions import Predictions, describe, walk_forward
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -436,3 +437,14 @@ def test_a_model_of_the_wrong_signal_is_no_model(
     made = walk()
     with pytest.raises(ModelError, match=r"holds a fitted Drift, not a Momentum\."):
         find("signal", "momentum", ROOT).load().load(tmp_path / "models" / "drift" / made.folds[0]["model_id"])
+
+
+def test_another_backend_of_keras_makes_another_model_and_only_of_what_uses_keras(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: dict[str, set[str]] = {"lstm": set(), "momentum": set()}
+    for backend in ("tensorflow", "jax"):
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+        for name, ids in found.items():
+            ids.add(predictions._model_id(predictions._identity(shipped("signal", name), {}), {}))
+    assert {name: len(ids) for name, ids in found.items()} == {"lstm": 2, "momentum": 1}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +75,85 @@ def test_the_libraries_beside_an_installed_plugin_are_not_its_source(tmp_path: P
     (installed / "dips" / "tools.py").write_text("")
     (installed / "dips" / "dip.py").write_text("import keras\nfrom dips.tools import thing\n")
     mine = [file for file in provenance._sources(installed / "dips" / "dip.py") if tmp_path in file.parents]
-    assert [file.name for file in mine] == ["dip.py", "tools.py"]
+    assert [file.name for file in mine] == ["dip.py", "__init__.py", "tools.py"]
+
+
+def test_a_module_anywhere_on_the_path_that_is_no_installed_library_counts(
+    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "lib"
+    (elsewhere / "mylib" / "inner").mkdir(parents=True)
+    for name in ("__init__", "inner/__init__", "inner/deep", "other"):
+        (elsewhere / "mylib" / f"{name}.py").write_text("raise SystemExit('this is never run')\n")
+    (elsewhere / "single.py").write_text("from mylib.inner import deep\n")
+    plugin.write_text("import single\nimport numpy\n")
+    assert not [file for file in provenance._sources(plugin) if elsewhere in file.parents]
+    monkeypatch.syspath_prepend(str(elsewhere))
+    found = [str(file.relative_to(elsewhere)) for file in provenance._sources(plugin) if elsewhere in file.parents]
+    assert found == ["single.py", "mylib/__init__.py", "mylib/inner/__init__.py", "mylib/inner/deep.py"]
+    assert not [file for file in provenance._sources(plugin) if "numpy" in file.parts]
+    before = provenance.source_digest(plugin)
+    (elsewhere / "mylib" / "inner" / "deep.py").write_text("X = 1\n")
+    assert provenance.source_digest(plugin) != before
+
+
+def test_an_editable_install_is_found_through_its_finder(
+    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "checkout" / "src.py"
+    source.parent.mkdir()
+    source.write_text("")
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object, target: object = None) -> object:
+            return importlib.util.spec_from_file_location(name, source) if name == "edited" else None
+
+    monkeypatch.setattr("sys.meta_path", [Finder, *sys.meta_path])
+    plugin.write_text("from edited import thing\n")
+    assert source in provenance._sources(plugin)
+
+
+@pytest.mark.parametrize("written", ['files = ("bias.csv",)', 'files: ClassVar[tuple[str, ...]] = ("bias.csv",)'])
+def test_a_file_that_a_signal_names_counts(written: str, plugin: Path) -> None:
+    plugin.write_text(f"from typing import ClassVar\nfrom freqlstm import Signal\nclass Mine(Signal):\n    {written}\n")
+    data = plugin.with_name("bias.csv")
+    data.write_text("1")
+    before = provenance.source_digest(plugin)
+    plugin.with_name("other.csv").write_text("1")
+    assert provenance.source_digest(plugin) == before
+    data.write_text("-1")
+    assert provenance.source_digest(plugin) != before
+
+
+def test_the_settings_of_keras_count_as_keras_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KERAS_BACKEND", "KERAS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    lstm, momentum = (ROOT / "signals" / f"{name}.py" for name in ("lstm", "momentum"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    plain = provenance.library_versions(lstm)
+    assert (plain["keras backend"], plain["keras floatx"]) == ("tensorflow", "float32")
+    (tmp_path / "keras.json").write_text('{"backend": "numpy", "floatx": "float64"}')
+    written = provenance.library_versions(lstm)
+    assert (written["keras backend"], written["keras floatx"]) == ("numpy", "float64")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert provenance.library_versions(lstm)["keras backend"] == "jax"
+    assert not [name for name in provenance.library_versions(momentum) if name.startswith("keras")]
+    program = (
+        "import keras\nfrom pathlib import Path\nfrom freqlstm import provenance as p\n"
+        f"v = p.library_versions(Path({str(lstm)!r}))\n"
+        "assert (keras.backend.backend(), keras.config.floatx()) == (v['keras backend'], v['keras floatx']), v\n"
+    )
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_the_machine_is_what_can_change_the_last_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    made = provenance.machine()
+    assert all(made[name] for name in ("system", "machine", "cpu_features"))
+    assert all(isinstance(name, str) for name in made["cpu_features"])
+    assert made["keras_backend"] == "jax"
 
 
 def test_versions_are_those_of_every_library_imported(plugin: Path) -> None:

@@ -13,7 +13,6 @@ from freqlstm.demo import demo_candles
 from freqlstm.errors import FreqlstmError, NoCandles, OffGridCandles, TooFewCandles, UnknownName, UsageError
 from freqlstm.selection import Selection, candles_of
 from freqlstm.store import CandleStore, Project
-from freqlstm.timerange import parse_timerange, timerange_text
 
 
 def utc(text: str) -> pd.Timestamp:
@@ -123,39 +122,9 @@ def test_the_candles_of_a_selection_lie_in_its_time_range(project: Project) -> N
     assert (market["BTC/USDT"].time[0], market["BTC/USDT"].time[-1]) == (utc("2024-01-02"), utc("2024-01-02 23:59"))
 
 
-@pytest.mark.parametrize(
-    ("text", "span"),
-    [
-        ("20230101-20230401", (utc("2023-01-01"), utc("2023-04-01"))),
-        ("20230101-", (utc("2023-01-01"), None)),
-        ("-20230401", (None, utc("2023-04-01"))),
-        ("20230101T0930-20230101T1000", (utc("2023-01-01 09:30"), utc("2023-01-01 10:00"))),
-    ],
-)
-def test_a_time_range_is_read(text: str, span: tuple[pd.Timestamp | None, pd.Timestamp | None]) -> None:
-    assert parse_timerange(text) == span
-
-
-@pytest.mark.parametrize("text", ["2023", "yesterday-today", "-", "2023-01-01", "20230101-20230401-20230501"])
-def test_what_is_not_a_time_range_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(UsageError, match=r"It must be like 20230101-20230401 \(UTC, end not included\), or open"):
-        parse_timerange(text)
-
-
-def test_a_day_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"'20231301' is not a time\. Write 2024-01-31, 20240131 or"):
-        parse_timerange("20231301-")
-
-
 def test_a_time_range_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(UsageError, match=r"ends before it starts\. Swap its two dates\."):
         Selection(timerange="20230401-20230101")
-
-
-def test_a_time_range_written_down_reads_back_the_same() -> None:
-    span = (utc("2023-01-01"), utc("2023-01-02 03:04"))
-    assert timerange_text(*span) == "20230101-20230102T0304"
-    assert parse_timerange(timerange_text(*span)) == span
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from freqlstm import provenance
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, UnknownName, UsageError
 from freqlstm.features import feature
+from freqlstm.plugins import find
 from freqlstm.progress import Progress
 from freqlstm.signal import Signal, prediction_table
 
@@ -282,3 +284,33 @@ def test_importing_it_loads_neither_tensorflow_nor_keras(module: str) -> None:
     program = f"import {module}, sys; print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+FILES = """from pathlib import Path
+from freqlstm import Signal
+class Mine(Signal):
+    files = FILES
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ('("bias.csv",)', None),
+        ('("bais.csv",)', r"The files of Mine name bais\.csv, but .*bais\.csv is no file\. Put it there\."),
+        ('tuple("bias.csv".split())', r"The files of Mine are worked out when it is imported\. Write their names out"),
+        (
+            '"bias.csv"',
+            r"The files of Mine are 'bias\.csv'\. They must be a tuple of names, as in \(\"bias\.csv\",\)\.",
+        ),
+    ],
+)
+def test_the_files_of_a_signal_are_names_that_stand_in_its_source(
+    written: str, message: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "signals").mkdir()
+    (tmp_path / "signals" / "bias.csv").write_text("1")
+    (tmp_path / "signals" / "mine.py").write_text(FILES.replace("FILES", written))
+    plugin = find("signal", "mine", tmp_path)
+    with nullcontext() if message is None else pytest.raises(PluginError, match=message):
+        assert plugin.load().files == ("bias.csv",)

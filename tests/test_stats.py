@@ -171,18 +171,18 @@ def test_the_longest_drawdown_equals_that_of_a_walk_bar_by_bar(values: list[floa
 
 
 def four_trades() -> pd.DataFrame:
-    """Bought 2 at 100, sold at 110 (gross 20); sold 1 short at 50, bought at 52 (gross -2); one open; one refused."""
+    """Bought 2 at 100, sold at 110 (gross 20); sold 1 short at 50, bought at 52 (gross -2); one open, a third of it sold at 12; one refused."""
     at = pd.date_range("2024-01-01", periods=8, freq="h", tz="UTC")
     return trade_table(
         [
             {"symbol": "A/B", "side": "long", "status": "closed", "entry_time": at[0], "exit_time": at[2], "size": 2,
-             "entry_price": 100, "exit_price": 110, "gross_pnl": 20, "commission": 0.42, "slippage": 0.1,
+             "entry_price": 100, "exit_price": 110, "gross_pnl": 20, "commission": 0.42, "slippage": 0.1, "turnover": 420,
              "net_pnl": 19.48, "net_return": 0.0974, "bars_held": 2},
             {"symbol": "A/B", "side": "short", "status": "closed", "entry_time": at[3], "exit_time": at[4], "size": 1,
-             "entry_price": 50, "exit_price": 52, "gross_pnl": -2, "commission": 0.102, "slippage": 0.05,
+             "entry_price": 50, "exit_price": 52, "gross_pnl": -2, "commission": 0.102, "slippage": 0.05, "turnover": 102,
              "net_pnl": -2.152, "net_return": -0.04304, "bars_held": 1},
             {"symbol": "A/B", "side": "long", "status": "open", "entry_time": at[5], "size": 3, "entry_price": 10,
-             "gross_pnl": 1.5, "commission": 0.03, "slippage": 0.01, "net_pnl": 1.46},
+             "gross_pnl": 1.5, "commission": 0.03, "slippage": 0.01, "turnover": 42, "net_pnl": 1.46},
             {"symbol": "A/B", "side": "long", "status": "refused", "decided_at": at[6], "size": 0.001,
              "refused_because": "too small"},
         ]
@@ -201,15 +201,15 @@ def test_the_trade_summary_is_what_a_hand_counts() -> None:
     assert (summary["mean_bars_held"], summary["longest_losing_streak"]) == (1.5, 1)
 
 
-def test_the_cost_summary_counts_what_was_filled_and_the_exit_of_an_open_trade_not() -> None:
+def test_the_cost_summary_counts_what_was_filled_also_the_part_of_an_open_trade_that_was_sold() -> None:
     costs = stats.cost_summary(four_trades())
     assert costs["gross_pnl"] == pytest.approx(19.5, abs=1e-12)
     assert costs["commission"] == pytest.approx(0.552, abs=1e-12)
     assert costs["slippage"] == pytest.approx(0.16, abs=1e-12)
     assert costs["net_pnl"] == pytest.approx(18.788, abs=1e-12)
-    assert costs["turnover"] == pytest.approx(200 + 220 + 50 + 52 + 30, abs=1e-12)
-    assert costs["break_even_bps"] == pytest.approx(19.5 / 552 * 1e4, abs=1e-9)
-    assert costs["paid_bps"] == pytest.approx(0.712 / 552 * 1e4, abs=1e-9)
+    assert costs["turnover"] == pytest.approx(200 + 220 + 50 + 52 + 30 + 12, abs=1e-12)
+    assert costs["break_even_bps"] == pytest.approx(19.5 / 564 * 1e4, abs=1e-9)
+    assert costs["paid_bps"] == pytest.approx(0.712 / 564 * 1e4, abs=1e-9)
 
 
 def test_no_trades_have_no_rates_and_cost_nothing() -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -640,6 +641,18 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         (folder / "inner" / "weights").write_text("first")
         assert not target.exists()
     assert (target / "inner" / "weights").read_text() == "first"
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    hour = 3600
+    for name, age in {".a.0123.tmp": 25, ".b.4567.tmp": 23, "kept.tmp": 25, ".hidden": 25}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text("half")
+        then = time.time() - age * hour
+        os.utime(tmp_path / name, (then, then))
+    with atomic_folder(tmp_path / "id"):
+        pass
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".b.4567.tmp", ".hidden", "id", "kept.tmp"]
 
 
 def test_a_folder_replaces_the_one_of_its_name_only_when_it_is_complete(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from conftest import make_candles
 from trading import candles_of, flat, run, scripted
 
+from freqlstm.absent import SignalNeeded
 from freqlstm.bars import Bars
 from freqlstm.candles import Candles
 from freqlstm.columns import vote
@@ -230,3 +231,20 @@ def test_parameters_reach_the_conditions_and_the_orders() -> None:
     candles = candles_of(*flat(100, 2), *flat(90, 3))
     assert len(run(scripted(enter_long=[0]), candles).fills) == 1
     assert len(run(scripted(enter_long=[0]), candles, stop_loss=0.05).fills) == 2
+
+
+def test_an_error_without_the_signal_says_that_there_is_no_comparison(candles: Candles) -> None:
+    class Joined(Strategy):
+        signals = dict(prediction="lstm")
+
+        def enter_long(self, bars: Bars) -> Any:
+            return pd.concat([bars.prediction, bars.close], axis=1).min(axis=1) > 0
+
+    table = predicted(candles)
+    assert decide(Joined, {}, Bars(candles, table)).enter_long.any()
+    with pytest.raises(SignalNeeded) as error:
+        decide(Joined, {}, Bars(candles, table, frozenset(table.columns)))
+    assert str(error.value).startswith(
+        "The rules cannot be run without the signal, because Joined.enter_long stopped with TypeError: cannot concatenate"
+    )
+    assert ", so no comparison is made. " in str(error.value)

@@ -16,24 +16,24 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from freqlstm.bars import Bars
 from freqlstm.checks.case import Case, SignalCase
 from freqlstm.checks.ground import Ground, Market
 from freqlstm.checks.hints import hints
 from freqlstm.checks.signals import SIGNAL_CHECKS
 from freqlstm.checks.strategies import STRATEGY_CHECKS
-from freqlstm.checks.strategy_case import StrategyCase
+from freqlstm.checks.strategy_case import StrategyCase, history_of
 from freqlstm.demo import demo_market
-from freqlstm.errors import FreqlstmError, LookAheadError, PluginError
+from freqlstm.errors import FreqlstmError, LookAheadError, PluginError, UnknownName
 from freqlstm.plugins import Plugin, find, shown
 from freqlstm.progress import Progress, silent
-from freqlstm.strategy import Strategy, history_needed, overrides_next, signals_of
+from freqlstm.strategy import check_parameters, signals_of
 
 __all__ = [
     "SIGNAL_CHECKS",
@@ -47,7 +47,6 @@ __all__ = [
 ]
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
-NEW_CANDLES = 2_000  # bars on which a strategy is first asked how much history it needs
 
 
 @dataclass(frozen=True)
@@ -67,26 +66,57 @@ class Outcome:
         return not self.reason
 
 
-def case_of(plugin: Plugin, root: Path = Path(), market: Market | None = None) -> Case:
+def case_of(
+    plugin: Plugin,
+    root: Path = Path(),
+    market: Market | None = None,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> Case:
     """One plugin ready to be checked; on the demo market unless candles are given. ``root`` is the project's folder."""
-    return cases_of([plugin], root, market)[-1]
+    return cases_of([plugin], root, market, parameters)[-1]
 
 
-def cases_of(plugins: Sequence[Plugin], root: Path = Path(), market: Market | None = None) -> list[Case]:
-    """All of them on one ground, each once, with the signals that strategies name before the strategies."""
+def cases_of(
+    plugins: Sequence[Plugin],
+    root: Path = Path(),
+    market: Market | None = None,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> list[Case]:
+    """All of them on one ground, each once, with the signals that strategies name before the strategies.
+
+    ``parameters`` are those of ``plugins``, where they are not the default. ``prediction.units`` is a parameter of the
+    signal that fills a strategy's column ``prediction``.
+    """
     market = _demo() if market is None else market
-    named = {plugin: _signals(plugin, root) for plugin in plugins if plugin.kind == "strategy"}
-    signals = {plugin.path: plugin for plugin in plugins if plugin.kind == "signal"}
-    for used in named.values():
-        signals.update({plugin.path: plugin for plugin in used.values()})
-    warmups = [_signal_class(plugin)().warmup for plugin in signals.values()]
-    ground = Ground.of(market, max([0, *warmups, *(_history(plugin, market) for plugin in named)]))
-    cases = {path: SignalCase(plugin, ground) for path, plugin in signals.items()}
-    strategies = [
-        StrategyCase(plugin, ground, {alias: cases[signal.path] for alias, signal in used.items()})
-        for plugin, used in named.items()
+    uses: dict[tuple[Path, str], tuple[Plugin, dict[str, Any]]] = {}
+
+    def used(plugin: Plugin, values: dict[str, Any]) -> tuple[Path, str]:
+        key = plugin.path, repr(sorted(values.items()))
+        uses[key] = plugin, values
+        return key
+
+    own, by_column = _split(parameters)
+    strategies: list[tuple[Plugin, dict[str, tuple[Path, str]], int]] = []
+    for plugin in plugins:
+        if plugin.kind == "signal":
+            _require_known(plugin.name, by_column, [])
+            used(plugin, own)
+            continue
+        columns = signals_of(plugin.load())
+        check_parameters(plugin.load(), own)
+        _require_known(plugin.name, by_column, columns)
+        signals = {each: used(find("signal", name, root), by_column.get(each, {})) for each, name in columns.items()}
+        strategies.append((plugin, signals, history_of(plugin, own, market)))
+    warmups = [_signal_class(plugin)(**values).warmup for plugin, values in uses.values()]
+    ground = Ground.of(market, max([0, *warmups, *(history for _, _, history in strategies)]))
+    cases = {key: SignalCase(plugin, ground, values) for key, (plugin, values) in uses.items()}
+    return [
+        *cases.values(),
+        *(
+            StrategyCase(plugin, ground, own, {alias: cases[key] for alias, key in signals.items()}, history)
+            for plugin, signals, history in strategies
+        ),
     ]
-    return [*cases.values(), *strategies]
 
 
 def run_checks(cases: Sequence[Case], progress: Progress = silent) -> Iterator[Outcome]:
@@ -140,9 +170,20 @@ def _demo() -> Market:
     return demo_market("1m", SYMBOLS)
 
 
-def _signals(plugin: Plugin, root: Path) -> Mapping[str, Plugin]:
-    """The signals that a strategy names."""
-    return {alias: find("signal", name, root) for alias, name in signals_of(plugin.load()).items()}
+def _split(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A plugin's own parameters, and those of its signals by the column that they fill."""
+    own: dict[str, Any] = {}
+    by_column: dict[str, dict[str, Any]] = {}
+    for name, value in parameters.items():
+        column, dot, parameter = name.rpartition(".")
+        (by_column.setdefault(column, {}) if dot else own)[parameter] = value
+    return own, by_column
+
+
+def _require_known(plugin: str, given: Iterable[str], known: Iterable[str]) -> None:
+    for column in given:
+        if column not in known:
+            raise UnknownName(f"signal of {plugin}", column, known)
 
 
 def _signal_class(plugin: Plugin) -> Any:
@@ -150,16 +191,3 @@ def _signal_class(plugin: Plugin) -> Any:
     if not hasattr(loaded, "predict"):
         raise PluginError(f"{shown(plugin.path)} does not hold a signal. Its class must subclass freqlstm.Signal.")
     return loaded
-
-
-def _history(plugin: Plugin, market: Market) -> int:
-    """Bars that a strategy's conditions look back on."""
-    strategy = plugin.load()
-    if not issubclass(strategy, Strategy) or overrides_next(strategy):
-        return 0
-    first = next(iter(market.values()))
-    few = first.rows(0, NEW_CANDLES)
-    forecasts = few.frame[["close"]] * 0.0
-    columns = {f"{alias}{end}": forecasts["close"] for alias in strategy.signals for end in ("", "_low", "_high")}
-    bars = Bars(few, forecasts.assign(**columns).drop(columns="close"))
-    return history_needed(strategy, dict(strategy.params._getitems()), bars)

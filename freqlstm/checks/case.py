@@ -42,6 +42,7 @@ class Case:
 
     plugin: Plugin
     ground: Ground
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # where they are not the default
 
     @property
     def file(self) -> str:
@@ -60,8 +61,6 @@ class SignalCase(Case):
     The futures that are cut off are computed before those that are there, each by a newly executed file, so that
     nothing can be remembered from a future that has not come yet.
     """
-
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def quick(self) -> dict[str, Any]:
@@ -156,7 +155,12 @@ class SignalCase(Case):
         """(cut, way, market with that future, its walk-forward predictions), those with the least future first."""
         ground = self.ground
         if self.needs_fit:
-            wanted = [(ground.start + 100 * ground.first.step, "changed"), (ground.second_fold, "removed")]
+            inside = 100 * ground.first.step  # of a test span: what it is fitted on does not change
+            wanted = [
+                (ground.start + inside, "changed"),
+                (ground.second_fold, "removed"),
+                (ground.second_fold + inside, "changed"),
+            ]
         else:
             wanted = [
                 (cut, way)
@@ -169,7 +173,8 @@ class SignalCase(Case):
         made = []
         for cut, way in wanted:
             if self.needs_fit:
-                end = ground.second_fold if cut < ground.second_fold else cut + ground.first.step
+                after = ground.end if way != "removed" else cut + ground.first.step
+                end = ground.second_fold if cut < ground.second_fold else after
             else:
                 end = cut + ground.first.step if way == "removed" else ground.end
             market = futures_of(ground.market, cut, way)

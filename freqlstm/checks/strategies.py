@@ -15,14 +15,14 @@ from freqlstm.candles import Candles
 from freqlstm.checks.case import SignalCase, fresh
 from freqlstm.checks.contract import require_comments
 from freqlstm.checks.ground import FUTURES, Market, futures_of
-from freqlstm.checks.strategy_case import Forecasts, StrategyCase, Trading
+from freqlstm.checks.strategy_case import Forecasts, StrategyCase, Trading, told
 from freqlstm.checks.verdict import first_difference, moment
 from freqlstm.errors import LookAheadError, PluginError
-from freqlstm.strategy import CONDITIONS, Strategy, decide
-from freqlstm.strategy import check_parameters as accepted_parameters
+from freqlstm.strategy import Strategy, decide
 
 BEFORE = 300  # bars that conditions are asked about before the bar after which the future is changed
 LATE = 90  # bars before the end, after the last gap
+EARLIER = 600  # bars that conditions trade before it
 AFTER = 30  # bars of that future that trading goes on
 SHOCKS = ("tripled in price", "cut to a third in price")
 
@@ -54,28 +54,40 @@ def check_conditions(case: StrategyCase) -> None:
 
 
 def check_trading(case: StrategyCase) -> None:
-    """Orders, fills and equity up to a bar stay as they are when only later candles and predictions change."""
+    """Orders, fills and equity up to a bar stay as they are when only later candles and predictions change.
+
+    Where there is nothing to compare, nothing is proven.
+    """
     ground, step = case.ground, case.ground.first.step
     fresh(case.plugin)
-    probe = case.trading(case.kind, case.job(ground.market, case.start, ground.end), case.forecasts(ground.market))
+    forecasts = case.forecasts(ground.market)
+    probe = case.trading(case.kind, case.job(ground.market, case.start, ground.end), forecasts)
     decided = sorted({time for time, _ in probe.orders if time < ground.first.time[-2]})
     few = [decided[len(decided) * part // 6] for part in range(6)] if decided else []
     cuts = sorted({*few, *(time - step for time in few[:3]), *ground.few_cuts})
-    for cut in cuts:
-        if cut < ground.start:
-            continue
-        end = cut + AFTER * step
+    for number, cut in enumerate(cuts):
+        if any(len(candles.between(None, cut)) < case.history for candles in ground.market.values()):
+            continue  # nothing happens there, and Backtrader cannot do with so few candles
+        start, end = case.start, cut + AFTER * step
+        if case.of_conditions:  # which remember nothing but the position
+            start = max(start, cut - EARLIER * step)
         others = []
-        for way in FUTURES:
+        for way in FUTURES if number % 4 == 0 else ("removed", "changed", SHOCKS[number % 2]):
             market = futures_of(ground.market, cut, way)
-            job = case.job(market, case.start, cut + step if way == "removed" else end + 100 * step)
+            job = case.job(market, start, cut + step if way == "removed" else end + 100 * step)
             with _blamed(case, cut, way, "its trading"):
                 others.append((way, case.trading(fresh(case.plugin), job, case.forecasts(market, cut))))
-        whole = case.trading(
-            fresh(case.plugin), case.job(ground.market, case.start, end), case.forecasts(ground.market)
-        )
+        whole = case.trading(fresh(case.plugin), case.job(ground.market, start, end), forecasts)
         for way, other in others:
             require_same_trading(case, cut, way, whole, other)
+    if not probe.orders:
+        raise _unproven(case, "it placed no order")
+    if case.of_conditions:
+        job = case.job(ground.market, case.start, ground.end)
+        made = [case.decisions(case.kind, job, forecasts, symbol) for symbol in ground.market]
+        for name in ("enter_long", "enter_short"):
+            if any(name in each.columns for each in made) and not any(getattr(each, name).any() for each in made):
+                raise _unproven(case, f"its condition {name} was never true")
 
 
 def check_whole_pipeline(case: StrategyCase) -> None:
@@ -103,15 +115,12 @@ def check_history(case: StrategyCase) -> None:
         return
     symbol, candles = case.ground.first.symbol, case.ground.first
     forecasts = case.forecasts({symbol: candles})[symbol]
-    parameters = accepted_parameters(case.kind, {})
     strategy: Any = case.kind
 
     def decided(part: Candles) -> tuple[pd.DataFrame, np.ndarray]:
         bars = Bars(part, forecasts.loc[part.time])
-        decisions = decide(strategy, parameters, bars)
-        ready = bars.ready() & (part.segment_age >= strategy.warmup)
-        table = pd.DataFrame({name: getattr(decisions, name) for name in CONDITIONS}, index=part.time)
-        return table, ready
+        table = told(decide(strategy, case.values(strategy), bars), part.time)
+        return table, bars.ready() & (part.segment_age >= strategy.warmup)
 
     whole, _ = decided(candles)
     for row in (len(candles) // 3, len(candles) // 2 + 7, len(candles) - 2 * BEFORE, len(candles) - LATE):
@@ -120,7 +129,7 @@ def check_history(case: StrategyCase) -> None:
         if differs:
             bar, name, before, after = differs
             raise PluginError(
-                f"{case.file}: its condition {name} depends on how much history there is. Without the first {row} candles it is "
+                f"{case.file}: its {name} depends on how much history there is. Without the first {row} candles it is "
                 f"{after} at {moment(bar)} instead of {before}. State how many bars it looks back on as the "
                 f"class attribute warmup."
             )
@@ -196,6 +205,13 @@ def require_same_trading(case: StrategyCase, cut: pd.Timestamp, way: str, whole:
     past.require_events("its orders", whole.orders, other.orders)
     past.require_events("its trades", whole.fills, other.fills)
     past.require_tables("its {}", {"": whole.equity}, {"": other.equity})
+
+
+def _unproven(case: StrategyCase, why: str) -> PluginError:
+    return PluginError(
+        f"{case.file} was not proven: {why} on the candles of the check. Check it on candles on which it trades: -p, -i, "
+        f"--timerange."
+    )
 
 
 def _telling_cuts(case: StrategyCase) -> list[tuple[pd.Timestamp, str]]:

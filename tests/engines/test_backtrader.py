@@ -26,11 +26,11 @@ COMMISSION = Costs(commission=0.001, slippage=0.0)
 def test_a_trade_a_stop_and_a_refused_order_with_fees_come_out_to_the_cent() -> None:
     """1,000.00 in cash, 0.1% a side, exposure 0.5, stop at 5%, lots of 0.01.
 
-    close 0: 500.00 buy 5.00 at 100. open 1: 500.00 + 0.50 paid, cash 499.50.
-    close 2: exit. open 3: 5.00 at 108 give 540.00 - 0.54, cash 1,038.96: +38.96.
-    close 3: 519.48 buy 4.81 at 108. open 4: 519.48 + 0.51948 paid, cash 518.96052. The stop rests at 102.60.
-    bar 5 falls to 101: 4.81 at 102.60 give 493.506 - 0.493506, cash 1,011.973014: -26.986986.
-    close 5: 505.99 buy 4.91 at 103. open 6 is at 210, they would cost 1,031.10 + 1.0311: refused.
+    close 0: 500.00 buy 4.99 at 100.10. open 1: 499.00 + 0.499 paid, cash 500.501.
+    close 2: exit. open 3: 4.99 at 108 give 538.92 - 0.53892, cash 1,038.88208: +38.88208.
+    close 3: 519.44 buy 4.80 at 108.108. open 4: 518.40 + 0.5184 paid, cash 519.96368. The stop rests at 102.60.
+    bar 5 falls to 101: 4.80 at 102.60 give 492.48 - 0.49248, cash 1,011.9512: -26.93088.
+    close 5: 505.98 buy 4.90 at 103.103. open 6 is at 210, they would cost 1,029.00 + 1.029: refused.
     """
     candles = candles_of(
         (100, 101, 99, 100), (100, 103, 100, 102), (102, 111, 102, 110), (108, 109, 107, 108),
@@ -41,30 +41,30 @@ def test_a_trade_a_stop_and_a_refused_order_with_fees_come_out_to_the_cent() -> 
     trades = trades_of(simulation, candles)
     won, stopped, refused = (row for _, row in trades.iterrows())
     assert list(trades.status) == ["closed", "closed", "refused"]
-    assert (won["size"], won.entry_price, won.exit_price) == (5.0, 100.0, 108.0)
-    assert (won.gross_pnl, won.commission, won.net_pnl) == pytest.approx((40.0, 1.04, 38.96))
+    assert (won["size"], won.entry_price, won.exit_price) == pytest.approx((4.99, 100.0, 108.0))
+    assert (won.gross_pnl, won.commission, won.net_pnl) == pytest.approx((39.92, 1.03792, 38.88208))
     assert (won.decided_at, won.entry_time, won.exit_time) == (
         candles.time[0] + candles.step, candles.time[1], candles.time[3],
     )  # fmt: skip
-    assert won.net_return == pytest.approx(38.96 / 500)
+    assert won.net_return == pytest.approx(38.88208 / 499)
     assert (won.entry_reason, won.exit_reason, won.bars_held) == ("enter_long", "exit_long", 2)
-    assert (stopped["size"], stopped.exit_price, stopped.exit_reason) == pytest.approx((4.81, 102.6, "stop_loss"))
-    assert (stopped.gross_pnl, stopped.commission, stopped.net_pnl) == pytest.approx((-25.974, 1.012986, -26.986986))
-    assert refused.refused_because == "costs 1,032.13 with commission, and there are 1,011.97 in cash"
-    assert (refused["size"], refused.net_pnl) == (4.91, 0.0)
-    cash = [1000, 499.5, 499.5, 1038.96, 518.96052, 1011.973014, 1011.973014, 1011.973014]
-    equity = [1000, 1009.5, 1049.5, 1038.96, 1033.63052, 1011.973014, 1011.973014, 1011.973014]
+    assert (stopped["size"], stopped.exit_price, stopped.exit_reason) == pytest.approx((4.8, 102.6, "stop_loss"))
+    assert (stopped.gross_pnl, stopped.commission, stopped.net_pnl) == pytest.approx((-25.92, 1.01088, -26.93088))
+    assert refused.refused_because == "costs 1,030.03 with commission, and there are 1,011.95 in cash"
+    assert (refused["size"], refused.net_pnl) == (4.9, 0.0)
+    cash = [1000, 500.501, 500.501, 1038.88208, 519.96368, 1011.9512, 1011.9512, 1011.9512]
+    equity = [1000, 1009.481, 1049.401, 1038.88208, 1033.56368, 1011.9512, 1011.9512, 1011.9512]
     np.testing.assert_allclose(simulation.equity["cash"], cash, rtol=1e-12)
     np.testing.assert_allclose(simulation.equity["equity"], equity, rtol=1e-12)
 
 
 def test_take_profit_fills_at_its_limit_and_pays_no_slippage() -> None:
-    """Buys 9.50 at 100.10 (slippage 0.1%). The limit at 110.11 is reached within bar 2: 9.50 x 10.01 = 95.095."""
+    """Buys 9.49 at 100.10 (slippage 0.1%). The limit at 110.11 is reached within bar 2: 9.49 x 10.01 = 94.9949."""
     candles = candles_of((100, 100, 100, 100), (100, 101, 99, 100), (100, 112, 100, 111), (111, 111, 111, 111))
     simulation = run(scripted(enter_long=[0], take_profit=0.1), candles, costs=Costs(0.0, 0.001))
     (trade,) = trades_of(simulation, candles).to_dict("records")
     assert trade["exit_price"] == pytest.approx(110.11)
-    assert (trade["net_pnl"], trade["slippage"], trade["gross_pnl"]) == pytest.approx((95.095, 0.95, 96.045))
+    assert (trade["net_pnl"], trade["slippage"], trade["gross_pnl"]) == pytest.approx((94.9949, 0.949, 95.9439))
     assert (trade["exit_reason"], trade["bars_held"]) == ("take_profit", 1)
 
 
@@ -74,7 +74,7 @@ def test_take_profit_that_the_market_opens_beyond_fills_at_the_open_and_slips_no
     strategy = scripted(enter_long=[0], take_profit=0.1 / 1.001 - 0.001 / 1.001)  # of the 100.10 paid
     simulation = run(strategy, candles, costs=Costs(0.0, 0.001))
     assert simulation.fills[1].price == pytest.approx(110.0)
-    assert simulation.fills[1].slippage == pytest.approx(9.5 * 0.02)
+    assert simulation.fills[1].slippage == pytest.approx(9.49 * 0.02)
 
 
 def test_trailing_stop_follows_the_closes_and_not_the_highs() -> None:
@@ -100,11 +100,11 @@ def test_a_gap_through_the_stop_fills_at_the_open() -> None:
 
 
 def test_slippage_goes_beyond_the_range_of_the_candle() -> None:
-    """Where nothing traded but 100: bought at 101, sold at 99."""
+    """Where nothing traded but 100: 9.40 bought at 101, sold at 99."""
     candles = candles_of(*flat(100, 4))
     simulation = run(scripted(enter_long=[0], exit_long=[1]), candles, costs=Costs(0.0, 0.01))
     assert [fill.price for fill in simulation.fills] == [101.0, 99.0]
-    assert [fill.slippage for fill in simulation.fills] == pytest.approx([9.5, 9.5])
+    assert [fill.slippage for fill in simulation.fills] == pytest.approx([9.4, 9.4])
 
 
 def test_when_the_stop_and_the_profit_are_both_in_one_bar_the_stop_is_first() -> None:
@@ -147,14 +147,26 @@ def test_an_order_below_the_minimum_notional_is_listed_as_refused() -> None:
 
 
 def test_an_order_that_cannot_be_paid_for_is_refused_bar_after_bar_and_listed_once() -> None:
-    """All of the cash buys 10.00 at 100, which leaves nothing for the fee of 1.00."""
-    candles = candles_of(*flat(100, 8))
+    """All of the cash buys 9.99 at 100.10 with the fee, and they cost 1,008.99 + 1.00899 where the market opens at 101."""
+    candles = candles_of(*[(101, 101, 100, 100)] * 8)
     simulation = run(scripted(enter_long=[0, 1, 2, 5], exposure=1.0), candles, costs=COMMISSION)
     assert [refusal.decided_row for refusal in simulation.refusals] == [0, 1, 2, 5]
     trades = trades_of(simulation, candles)
     assert list(trades.decided_at) == [candles.time[1], candles.time[6]]
-    assert set(trades.refused_because) == {"costs 1,001.00 with commission, and there are 1,000.00 in cash"}
+    assert set(trades.refused_because) == {"costs 1,010.00 with commission, and there are 1,000.00 in cash"}
     assert (simulation.equity == 1000.0).all(axis=None)
+
+
+@pytest.mark.parametrize("lots", [FINE, MarketRules()])
+def test_all_of_the_equity_can_be_exposed_where_the_next_candle_opens_at_the_close(lots: MarketRules) -> None:
+    """1,000.00 / (100 x 1.002 x 1.001) is 9.97 in lots of 0.01, 9.97006985 in the finest."""
+    costs = Costs(0.001, 0.002)
+    simulation = run(scripted(enter_long=[0], exposure=1.0), candles_of(*flat(100, 3)), costs=costs, rules=lots)
+    assert simulation.refusals == []
+    (fill,) = simulation.fills
+    assert fill.size == (9.97 if lots is FINE else 9.97006985)
+    assert simulation.equity["cash"].iloc[-1] == pytest.approx(1000 - fill.size * 100 * 1.002 * 1.001)
+    assert simulation.equity["cash"].iloc[-1] >= 0
 
 
 def test_two_orders_that_share_the_cash_are_told_what_was_left_of_it() -> None:
@@ -205,13 +217,13 @@ def test_selling_short_is_refused_on_spot() -> None:
 
 
 def test_a_short_trade_comes_out_to_the_cent() -> None:
-    """Sells 9.50 at 100 for 950.00 - 0.95, buys them back at 90 for 855.00 + 0.855: +93.195."""
+    """Sells 9.49 at 100 for 949.00 - 0.949, buys them back at 90 for 854.10 + 0.8541: +93.0969."""
     candles = candles_of(*flat(100, 2), *flat(90, 3))
     simulation = run(scripted(enter_short=[0], exit_short=[2]), candles, costs=COMMISSION, allow_short=True)
     (trade,) = trades_of(simulation, candles).to_dict("records")
-    assert (trade["side"], trade["size"], trade["entry_price"], trade["exit_price"]) == ("short", 9.5, 100.0, 90.0)
-    assert (trade["gross_pnl"], trade["commission"], trade["net_pnl"]) == pytest.approx((95.0, 1.805, 93.195))
-    np.testing.assert_allclose(simulation.equity["equity"], [1000, 999.05, 1094.05, 1093.195, 1093.195], rtol=1e-12)
+    assert (trade["side"], trade["size"], trade["entry_price"], trade["exit_price"]) == ("short", 9.49, 100.0, 90.0)
+    assert (trade["gross_pnl"], trade["commission"], trade["net_pnl"]) == pytest.approx((94.9, 1.8031, 93.0969))
+    np.testing.assert_allclose(simulation.equity["equity"], [1000, 999.051, 1093.951, 1093.0969, 1093.0969], rtol=1e-12)
 
 
 def test_a_short_position_keeps_all_of_its_stops_and_can_always_be_bought_back() -> None:
@@ -241,15 +253,15 @@ def test_no_trades_leave_equity_exactly_at_cash() -> None:
 
 
 def test_an_open_trade_at_the_end_is_valued_at_the_last_close() -> None:
-    """9.50 bought at 100 for 950 + 0.95; at 120 they are worth 1,140: +189.05 so far."""
+    """9.49 bought at 100 for 949 + 0.949; at 120 they are worth 1,138.80: +188.851 so far."""
     candles = candles_of(*flat(100, 2), *flat(120, 2))
     simulation = run(scripted(enter_long=[0]), candles, costs=COMMISSION)
     (trade,) = trades_of(simulation, candles).to_dict("records")
     assert (trade["status"], trade["exit_reason"], trade["bars_held"]) == ("open", "", 3)
     assert pd.isna(trade["exit_time"])
     assert pd.isna(trade["exit_price"])
-    assert trade["net_pnl"] == pytest.approx(189.05)
-    assert simulation.equity["equity"].iloc[-1] == pytest.approx(1189.05)
+    assert trade["net_pnl"] == pytest.approx(188.851)
+    assert simulation.equity["equity"].iloc[-1] == pytest.approx(1188.851)
 
 
 def test_a_portfolio_shares_cash_over_symbols_that_begin_and_break_at_different_times() -> None:
@@ -832,3 +844,88 @@ def test_the_loop_that_passes_over_bars_is_the_one_in_use() -> None:
     simulation = run(Counted, make_candles(rows))
     assert len(simulation.equity) == rows
     assert len(steps) < 20
+
+
+def in_own_cerebro(strategy: type[bt.Strategy], *frames: pd.DataFrame, cash: float = 1000.0, **settings: Any) -> Any:
+    """The strategy after a run in a Cerebro that knows nothing of freqlstm."""
+    cerebro = bt.Cerebro(**settings)
+    for number, frame in enumerate(frames):
+        lines = tuple(frame.columns[5:])
+        feed = type("Feed", (bt.feeds.PandasData,), {"lines": lines, "params": tuple((name, -1) for name in lines)})
+        cerebro.adddata(feed(dataname=frame.tz_localize(None)), name=f"feed {number}")
+    cerebro.broker.set_cash(cash)
+    cerebro.broker.setcommission(commission=0.001)
+    cerebro.addanalyzer(bt.analyzers.Transactions, _name="fills")
+    cerebro.addstrategy(strategy)
+    return cerebro.run()[0]
+
+
+class Averages(Strategy):
+    params = dict(stop_loss=0.01)
+
+    def enter_long(self, bars: Any) -> Any:
+        return (bars.close > bars.close.rolling(5).mean()) & (bars.rsi(3) > 50)
+
+    def exit_long(self, bars: Any) -> Any:
+        return bars.close < bars.close.rolling(5).mean()
+
+    def enter_short(self, bars: Any) -> Any:
+        return bars.rsi(3) < 20
+
+    def exit_short(self, bars: Any) -> Any:
+        return bars.rsi(3) > 40
+
+
+@pytest.mark.parametrize("settings", [{}, {"runonce": False}])
+def test_a_strategy_of_conditions_trades_in_a_users_own_cerebro_as_in_a_backtest(settings: dict[str, Any]) -> None:
+    candles = make_candles(400)
+    running = in_own_cerebro(Averages, candles.frame, **settings)
+    own = [row for rows in running.analyzers.fills.get_analysis().values() for row in rows]
+    loosest = MarketRules(min_notional=0.0)
+    simulation = run(Averages, candles, costs=COMMISSION, rules=loosest, allow_short=True)
+    assert len(own) > 20
+    assert [(row[0], row[1]) for row in own] == [(fill.size, fill.price) for fill in simulation.fills]
+    assert running.broker.getvalue() == simulation.equity["equity"].iloc[-1]
+
+
+def test_two_symbols_that_begin_at_different_times_trade_in_a_users_own_cerebro() -> None:
+    candles = make_candles(300)
+    running = in_own_cerebro(Averages, candles.frame, candles.frame.iloc[100:])
+    own = [row for rows in running.analyzers.fills.get_analysis().values() for row in rows]
+    assert {row[2] for row in own} == {0, 1}
+
+
+def test_predictions_that_are_a_line_of_the_users_own_feed_are_decided_by() -> None:
+    class Predicted(Strategy):
+        signals = dict(outlook="lstm")
+
+        def enter_long(self, bars: Any) -> Any:
+            return bars.outlook > 0
+
+    candles = candles_of(*flat(100, 5))
+    running = in_own_cerebro(Predicted, candles.frame.assign(outlook=[np.nan, 0.0, 1.0, 0.0, 0.0]))
+    ((time, _),) = running.analyzers.fills.get_analysis().items()
+    assert pd.Timestamp(time, tz="UTC") == candles.time[3]
+    with pytest.raises(PluginError) as error:
+        in_own_cerebro(Predicted, candles.frame)
+    assert str(error.value) == (
+        "Predicted decides by the signal 'lstm', but its data has no line 'outlook'. Run it with "
+        "`freqlstm backtest`, or give the feed a line of that name with the predictions."
+    )
+
+
+@pytest.mark.parametrize("settings", [{"preload": False}, {"exactbars": True}])
+def test_a_users_own_cerebro_that_loads_its_data_bar_by_bar_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(PluginError) as error:
+        in_own_cerebro(Averages, make_candles(50).frame, **settings)
+    assert str(error.value) == (
+        "Averages decides over whole columns, but its data is not loaded before the run. Run the Cerebro with "
+        "preload=True and exactbars=False, on a feed that is neither live, resampled nor replayed."
+    )
+
+
+def test_candles_of_a_users_own_feed_that_are_no_timeframe_apart_are_refused() -> None:
+    frame = make_candles(50).frame
+    frame.index = pd.date_range("2024-01-01", periods=50, freq="7min", tz="UTC")
+    with pytest.raises(PluginError, match=r"^The candles that Averages got are 0 days 00:07:00 apart, which"):
+        in_own_cerebro(Averages, frame)

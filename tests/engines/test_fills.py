@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from trading import candles_of, flat
 
 from freqlstm.engines.fills import Fill, Refusal, trade_list
+from freqlstm.stats import cost_summary
 
 BTC = candles_of(*flat(100, 10))
 MARKET = {"BTC/USDT": BTC, "ETH/USDT": candles_of(*flat(50, 10), symbol="ETH/USDT")}
@@ -71,6 +72,9 @@ def test_what_is_still_open_is_valued_at_the_last_close() -> None:
     assert (trade["status"], trade["bars_held"]) == ("open", 9)
     assert pd.isna(trade["exit_time"])
     assert trade["net_pnl"] == pytest.approx(15 - 0.275)
+    assert trade["turnover"] == pytest.approx(2 * 90 + 95)
+    costs = cost_summary(trades([fill(1, 2.0, 90.0), fill(3, -1.0, 95.0)]))
+    assert (costs["turnover"], costs["paid_bps"]) == pytest.approx((275.0, 10.0))
 
 
 def test_fractions_that_do_not_add_up_exactly_still_close_a_trade() -> None:

@@ -85,6 +85,7 @@ def make_result(
                     "entry_reason": f"enter_{'long' if way > 0 else 'short'}: prediction > 0.0008, rsi(14) < 35",
                     "exit_reason": "exit: prediction < 0", "votes": "", "prediction": said.iloc[start],
                     "gross_pnl": gross, "commission": commission, "slippage": slippage, "net_pnl": net,
+                    "turnover": size * (entry + exit_),
                     "net_return": net / (size * entry), "bars_held": held,
                 }
             )  # fmt: skip
