@@ -67,7 +67,8 @@ class Commonly(bt.Strategy):  # type: ignore[misc]
                 self.close()
         elif enter:
             close = self.data.close[0]
-            size = RULES.floor(self.broker.getvalue() * SETTINGS["exposure"] / close)
+            price = close * (1 + COSTS.slippage)
+            size = RULES.floor(self.broker.getvalue() * SETTINGS["exposure"] / (price + price * COSTS.commission))
             if not RULES.refusal(size, close):
                 self.buy(size=size)
 

@@ -118,7 +118,7 @@ class Desk:
         if (long and short) or sum(desk.taken for desk in strategy.desks) >= limit:
             return
         close = self.data.close[0]
-        size = self.market.floor(max(0.0, strategy.broker.getvalue()) * p.exposure / limit / self._dearest(close))
+        size = self._size(max(0.0, strategy.broker.getvalue()) * p.exposure / limit, close)
         reason = "enter_long" if long else "enter_short"
         refusal = self.market.refusal(size, close)
         if short and not self.allow_short:
@@ -131,11 +131,15 @@ class Desk:
         self.entry = order(data=self.data, size=size, reason=reason, next_candle_only=True)
         self.busy = True
 
-    def _dearest(self, close: float) -> float:
-        """What one unit costs, slippage and commission included, if the next candle opens at ``close``."""
+    def _size(self, value: float, close: float) -> float:
+        """The whole lots that ``value`` buys, slippage and commission included, if the next candle opens at ``close``."""
         broker = self.strategy.broker
         price = close * (1 + getattr(broker.p, "slip_perc", 0.0))
-        return float(price + broker.getcommissioninfo(self.data).getcommission(1.0, price))
+        unit = float(price + broker.getcommissioninfo(self.data).getcommission(1.0, price))
+        size = self.market.floor(value / unit)
+        if size * unit > max(value, broker.getcash()):  # the last bits of all the cash: a lot was rounded up
+            size = self.market.floor(max(0.0, size * (1 - 2e-12) - self.market.lot_step))
+        return size
 
     def _protect(self) -> None:
         p, size, paid = self.strategy.p, self.position.size, self.position.price

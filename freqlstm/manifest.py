@@ -53,7 +53,7 @@ def manifest(
         },
         "seed": job.seed,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "machine": {"system": platform.system(), "processor": platform.machine()},
+        "machine": provenance.machine(),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }  # fmt: skip
 

@@ -209,6 +209,20 @@ def test_a_backtest_that_fits_on_the_test_span_is_found(monkeypatch: pytest.Monk
         CHECKS["signal.check_walk_forward"](written(tmp_path, "learner", LEARNER))
 
 
+def test_a_backtest_that_peeks_only_within_its_second_fold_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    honest = predictions._Work._predicted
+
+    def late(self: Any, signal: Any, fold: Any, *rest: Any) -> Any:
+        made = honest(self, signal, fold, *rest)
+        return made if fold.test_start.hour == 19 else pd.concat([made[:50], made[50:].shift(-1)])
+
+    monkeypatch.setattr(predictions._Work, "_predicted", late)
+    with pytest.raises(LookAheadError, match="its walk-forward predictions up to 2024-01-04 00:40 changed"):
+        CHECKS["signal.check_walk_forward"](written(tmp_path, "learner", LEARNER))
+
+
 def test_a_prediction_cache_that_does_not_look_at_the_candles_is_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -433,6 +447,15 @@ def test_parameters_of_a_strategys_signal_are_checked(tmp_path: Path) -> None:
     CHECKS["signal.check_predictions"](cases_of([follows], tmp_path)[0])
     with pytest.raises(UnknownName, match="No signal of follows named 'other'"):
         cases_of([follows], tmp_path, None, {"other.centred": True})
+
+
+def test_a_comment_on_the_line_that_sets_params_is_that_of_all_parameters_on_it(tmp_path: Path) -> None:
+    lines = TUNED.replace("dict(centred=False)  # whether", "dict(centred=False, period=20, kind='a==b')  # whether")
+    (tmp_path / "tuned.py").write_text(lines.replace("warmup = 40\n", "warmup = 40  # bars\n"))
+    found = {each.name: each.comment for each in find("strategy", str(tmp_path / "tuned.py"), tmp_path).parameters()}
+    said = "whether the mean takes bars of both sides"
+    assert [found[name] for name in ("centred", "period", "kind")] == [said] * 3
+    assert found["stop_loss"] == "of the entry price"
 
 
 def test_set_needs_the_one_plugin_that_it_is_for() -> None:

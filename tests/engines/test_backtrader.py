@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_candles, read_real
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from trading import FINE, candles_of, flat, run, scripted, trades_of
 
@@ -929,3 +929,19 @@ def test_candles_of_a_users_own_feed_that_are_no_timeframe_apart_are_refused() -
     frame.index = pd.date_range("2024-01-01", periods=50, freq="7min", tz="UTC")
     with pytest.raises(PluginError, match=r"^The candles that Averages got are 0 days 00:07:00 apart, which"):
         in_own_cerebro(Averages, frame)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(1e-4, 1e5), st.floats(20, 1e7), st.sampled_from([0.0, 0.00075, 0.001]), st.sampled_from([0.0, 0.0001]),
+    st.sampled_from([1e-8, 1e-5, 0.1]),
+)  # fmt: skip
+def test_rounding_never_refuses_an_entry_with_all_of_the_cash(
+    price: float, cash: float, commission: float, slippage: float, lot_step: float
+) -> None:
+    assume(cash / price / lot_step < 1e11)  # beyond, one lot is in the last bits of a size
+    rules, costs = MarketRules(lot_step, 0.0), Costs(commission, slippage)
+    simulation = run(
+        scripted(enter_long=[0], exposure=1.0), candles_of(*flat(price, 3)), cash=cash, costs=costs, rules=rules
+    )
+    assert all("smaller than one lot" in refusal.why for refusal in simulation.refusals)
