@@ -143,7 +143,8 @@ def test_an_error_in_a_condition_names_it_and_its_line(candles: Candles) -> None
     with pytest.raises(PluginError, match=r"^Broken\.enter_long stopped at line \d+ of its file with AttributeError: bars has no column 'prediction'"):  # fmt: skip
         decide(Broken, {}, Bars(candles))
     with pytest.raises(
-        PluginError, match=r"^Broken\.exit_long stopped at line \d+ of its file with ValueError: a column has a value for each bar, not one truth"
+        PluginError,
+        match=r"^Broken\.exit_long stopped at line \d+ of its file with ValueError: a column has a value for each bar, not one truth",
     ):
         decide(Broken, {}, Bars(candles, predicted(candles)))
 

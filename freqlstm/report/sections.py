@@ -89,7 +89,7 @@ def claims(stats: dict[str, Any]) -> list[tuple[bool | None, str]]:
         said.append(
             (
                 deflated > 0.95,
-                f"{count(luck['configurations_tried'])} configurations were tried on these candles: the probability that the Sharpe "
+                f"Configurations tried on these candles: {count(luck['configurations_tried'])}. The probability that the Sharpe "
                 f"ratio is better than luck is {share(deflated)}.",
             )
         )
