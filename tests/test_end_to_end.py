@@ -188,7 +188,7 @@ def test_a_portfolio_shares_its_cash_among_symbols_that_begin_at_different_times
 def test_the_portfolio_prints_one_result_and_says_what_it_lacks(portfolio: Result, root: Path) -> None:
     done = run(root, "backtest", *PORTFOLIO)
     assert done.exit_code == 0
-    assert done.stderr.splitlines() == [
+    assert [line for line in done.stderr.splitlines() if line.startswith("Warning")] == [
         f"Warning: lstm says nothing of {pair} before 2021-04-15 00:00 UTC, which is 18% of the bars: it had too few candles to "
         f"be fitted on or to warm up. The figures include those idle bars."
         for pair in ("SOL/USDT", "ADA/USDT")
