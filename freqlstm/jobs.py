@@ -34,9 +34,10 @@ def parallel(workers: int, function: Callable[..., Outcome[T]], arguments: Itera
     processes = Parallel(
         n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch=workers, max_nbytes=None, idle_worker_timeout=30
     )  # fmt: skip
-    with _deaf_children():
-        outcomes = processes(delayed(function)(*each) for each in arguments)
+    outcomes: Any = None
     try:
+        with _deaf_children():
+            outcomes = processes(delayed(function)(*each) for each in arguments)
         for outcome in outcomes:
             if isinstance(outcome, Failed):
                 raise outcome.kind(outcome.text)
@@ -50,21 +51,32 @@ def parallel(workers: int, function: Callable[..., Outcome[T]], arguments: Itera
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that work was done in vain: after an error it was
-            outcomes.close()
+            if outcomes is not None:
+                outcomes.close()
 
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes started in the block never hear Ctrl-C, nor print where it met them: this one hears it and ends them."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """Processes started in the block never hear Ctrl-C, nor print where it met them: this one hears it and ends them.
+
+    It hears it after the block: a process that is only half begun would print that it misses the rest.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    in_charge = threading.current_thread() is threading.main_thread() and callable(before)
+    if not hasattr(signal, "pthread_sigmask") or not in_charge:
         yield
         return
+    heard = []
     resource_tracker.ensure_running()  # started inside the block, it would lift the mask
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what a new process inherits
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        signal.raise_signal(signal.SIGINT)
 
 
 @dataclass(frozen=True)

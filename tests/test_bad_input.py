@@ -7,6 +7,7 @@ What is already proven of single modules is not repeated here.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import pickle
@@ -24,6 +25,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import make_candles
 from exchange_server import ExchangeServer
+from joblib.externals.loky import get_reusable_executor
 from terminal import command, environment, typed
 
 from freqlstm import files
@@ -697,6 +699,8 @@ def read_only() -> Iterator[Path]:
     assert freqlstm("--project", folder, "predict", "--signal", "momentum", "-i", "1h").exit_code == 0
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
+    get_reusable_executor().shutdown(wait=True)  # what earlier tests left belongs to root, and is given back as root
+    gc.collect()
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
