@@ -69,7 +69,7 @@ class KerasSignal(SupervisedSignal):
             epochs.append(int(np.argmin(history)) + 1)
             errors.append(history)
         self.report_ |= {"best_epochs": epochs, "validation_errors": errors}
-        return np.asarray(self.aim.from_network(np.array(said)).mean(axis=0))
+        return self.average(self.aim.from_network(np.array(said)))
 
     def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
         said = [outputs(network, matrix, rows, self.lookback) for network in self.networks_]
@@ -111,25 +111,27 @@ class KerasSignal(SupervisedSignal):
 
     def read_files(self, folder: Path) -> None:
         """Read weights only, into networks of our own building: no code or architecture from a file is ever run."""
-        self.networks_ = []
-        for number in range(self.seeds):
-            path = folder / f"model_{number}.keras"
-            with seeded([self.seed, number]):
-                network = self.built(len(self.features))
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    if b"Lambda" in archive.read("config.json") or b"__lambda__" in archive.read("config.json"):
-                        raise ModelError(
-                            f"{path} holds a Lambda layer, which is code. It is refused: fit the signal again."
-                        )
-                network.load_weights(path)
-            except ModelError:
-                raise
-            except Exception as error:
-                raise ModelError(
-                    f"{path} does not hold the weights of {type(self).__name__}. Fit the signal again."
-                ) from error
-            self.networks_.append(network)
+        self.networks_ = [self.read_network(folder, number, self) for number in range(self.seeds)]
+
+    def read_network(self, folder: Path, number: int, builder: KerasSignal) -> keras.Model:
+        """What ``builder`` builds, with the weights of network ``number`` in the folder."""
+        path = folder / f"model_{number}.keras"
+        with seeded([self.seed, number]):
+            network = builder.built(len(self.features))
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if b"Lambda" in archive.read("config.json") or b"__lambda__" in archive.read("config.json"):
+                    raise ModelError(
+                        f"{path} holds a Lambda layer, which is code. It is refused: fit the signal again."
+                    )
+            network.load_weights(path)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{path} does not hold the weights of {type(self).__name__}. Fit the signal again."
+            ) from error
+        return network
 
 
 def _layers_of(network: keras.Model) -> list[keras.layers.Layer]:

@@ -113,13 +113,20 @@ def fitted_member(owner: Signal, name: str, market: Market, progress: Progress) 
     return member
 
 
+def save_member(owner: Signal, name: str, member: Signal, folder: Path) -> None:
+    """Write the fitted signal ``name`` into the folder in which ``owner`` is being saved."""
+    if member.needs_fit:
+        member.save(folder / unfitted_member(owner, name)[0].name)
+
+
 def loaded_member(owner: Signal, name: str, folder: Path) -> Signal:
     """The signal ``name`` that ``owner`` saved in its own folder."""
     plugin, member = unfitted_member(owner, name)
     if not member.needs_fit:
         return member
+    place = folder / plugin.name
     with plugin.blamed():
-        found = type(member).load(folder / name)
+        found = type(member).load(place)
     if found.parameters != member.parameters:
-        raise ModelError(f"{folder / name} was fitted with other parameters than its owner has. Fit it again.")
+        raise ModelError(f"{place} was fitted with other parameters than its owner has. Fit it again.")
     return found

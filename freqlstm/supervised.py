@@ -60,7 +60,7 @@ class SupervisedSignal(Signal):
     # What a plugin writes
 
     def fit_to(self, data: TrainingData, market: dict[str, Candles], progress: Progress) -> np.ndarray:
-        """Learn, and return the forecast for ``data.check_rows`` in units of the target, shape (m,)."""
+        """Learn, and return the forecast for ``data.check_rows`` in units of the target, shape (m,); NaN: it says nothing."""
         raise PluginError(f"{type(self).__name__} has no fit_to. It must write fit_to(self, data, market, progress).")
 
     def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
@@ -70,6 +70,10 @@ class SupervisedSignal(Signal):
         t - lookback + 1 to t.
         """
         raise PluginError(f"{type(self).__name__} has no respond. It must write respond(self, matrix, rows, candles).")
+
+    def average(self, said: np.ndarray) -> np.ndarray:
+        """One forecast a row, shape (rows,), from those of all models, shape (models, rows)."""
+        return np.asarray(said.mean(axis=0))
 
     # What a model sees
 
@@ -111,9 +115,11 @@ class SupervisedSignal(Signal):
         data = self.training_data(market)
         self.report_ = {"fitted_windows": len(data.fit_rows), "validation_windows": len(data.check_rows)}
         forecast = self.fit_to(data, market, progress)
-        self.slope_ = slope(forecast, data.check_units) if self.shrinks else 1.0
+        spoken = np.isfinite(forecast)
+        forecast, outcome = forecast[spoken], data.check_units[spoken]
+        self.slope_ = slope(forecast, outcome) if self.shrinks else 1.0
         tails = [(1 - self.interval) / 2, (1 + self.interval) / 2]
-        self.spread_ = np.quantile(data.check_units - self.slope_ * forecast, tails).tolist()
+        self.spread_ = np.quantile(outcome - self.slope_ * forecast, tails).tolist()
         self.report_["slope"] = self.slope_
 
     def training_data(self, market: dict[str, Candles]) -> TrainingData:
@@ -165,7 +171,7 @@ class SupervisedSignal(Signal):
         rows = rows_with_window(matrix, candles.segment, self.lookback)
         rows = rows[np.isfinite(base[rows] + scale[rows])]
         said = self.slope_ * self.respond(matrix, rows, candles)  # (models, rows)
-        forecast = said.mean(axis=0)
+        forecast = self.average(said)
         values = np.full((len(candles), 4), np.nan)  # prediction, low, high, spread
         values[rows, :3] = base[rows, None] + scale[rows, None] * (forecast[:, None] + [0.0, *self.spread_])
         if len(said) > 1:
