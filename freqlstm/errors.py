@@ -7,6 +7,8 @@ FreqlstmError
 │   ├── NoCandles          nothing stored for that symbol, timeframe and time range
 │   ├── TooFewCandles      something, but less than the work needs
 │   └── OffGridCandles     open times that are not multiples of the timeframe
+├── SeriesError            an external series that cannot be used as it is
+│   └── NoSeries           nothing stored of that name
 ├── StoreError             a file that cannot be read, written or locked
 ├── PluginError            a strategy or signal file that cannot be used
 │   └── LookAheadError     a plugin whose past changes when only its future does
@@ -73,6 +75,14 @@ class TooFewCandles(CandleError):
 
 class OffGridCandles(CandleError):
     """Open times that are not multiples of the timeframe."""
+
+
+class SeriesError(FreqlstmError):
+    """An external series that cannot be used as it is."""
+
+
+class NoSeries(SeriesError):
+    """Nothing is stored of that name."""
 
 
 class StoreError(FreqlstmError):

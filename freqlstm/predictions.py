@@ -19,6 +19,7 @@ import pandas as pd
 from freqlstm import provenance
 from freqlstm.candles import Candles
 from freqlstm.errors import FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
+from freqlstm.features import companions
 from freqlstm.folds import Fold, FoldPlan, duration
 from freqlstm.jobs import Outcome, beat, caught, cores, parallel, watched
 from freqlstm.plugins import Plugin
@@ -39,6 +40,7 @@ class Description:
     target: str
     warmup: int  # bars of one unbroken stretch before the first prediction
     needs_fit: bool
+    beside: list[str]  # symbols and external series that it reads beside a symbol's own candles
 
     def first_needed(self, start: pd.Timestamp, step: pd.Timedelta, plan: FoldPlan) -> pd.Timestamp | None:
         """The earliest candle that predictions from ``start`` on can use; None for "the first there is"."""
@@ -243,11 +245,12 @@ def _described(plugin: Plugin, parameters: dict[str, Any]) -> Outcome[Descriptio
         with plugin.blamed():
             signal = _signal_class(plugin)(**parameters)
             warmup = signal.warmup
+            beside = [name for names in companions(signal.all_features) for name in names]
         if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
             raise PluginError(
                 f"The warmup of {type(signal).__name__} is {warmup!r}. It must be a whole number of bars."
             )
-        return Description(signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit)
+        return Description(signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit, beside)
 
     return caught(work)
 

@@ -119,7 +119,8 @@ def resample(project: Path, pair: str, source: str, target: str, exchange: str, 
 
     Candles put on the grid of their own timeframe are stored as exchange NAME_on_grid: the originals are never changed.
     """
-    from freqlstm.candles import Candles
+    from dataclasses import replace
+
     from freqlstm.candles import resample as resampled
     from freqlstm.store import CandleStore, Project
 
@@ -132,7 +133,7 @@ def resample(project: Path, pair: str, source: str, target: str, exchange: str, 
             f"Get more of them, or choose a shorter timeframe."
         )
     if source == target:
-        made = Candles(made.frame, made.symbol, made.timeframe, f"{exchange}_on_grid")
+        made = replace(made, exchange=f"{exchange}_on_grid")
     new = store.write(made)
     if as_json:
         print_json(
