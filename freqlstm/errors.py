@@ -14,7 +14,7 @@ FreqlstmError
 │   └── LookAheadError     a plugin whose past changes when only its future does
 ├── ModelError             a saved signal that is corrupt, foreign or does not match
 ├── RunError               a run that cannot be reproduced or does not exist
-└── ExchangeError          the exchange did not answer as it should
+└── ExchangeError          the exchange, or the source of a series, did not answer as it should
     ├── ExchangeUnavailable   no connection, a server error or a time-out, after all retries
     ├── RateLimited           still refused for too many requests after waiting
     ├── AccessDenied          keys, permissions or the caller's country are refused
@@ -106,7 +106,7 @@ class RunError(FreqlstmError):
 
 
 class ExchangeError(FreqlstmError):
-    """The exchange did not answer as it should."""
+    """The exchange, or the source of a series, did not answer as it should."""
 
 
 class ExchangeUnavailable(ExchangeError):

@@ -60,6 +60,17 @@ class SeriesStore:
                 self._place.write({path: _encode(checked.frame, origin)})
         return count
 
+    def extend(self, series: ExternalSeries, origin: Mapping[str, Any]) -> tuple[int, int]:
+        """Add the rows whose time is not stored yet; (rows added, stored rows that ``series`` tells otherwise, which stay)."""
+        if series.name not in self.names():
+            return self.write(series, origin), 0
+        stored = self.read(series.name)
+        there = series.time.isin(stored.time)
+        old, new = (each.frame.reset_index().set_index("time") for each in (stored, series))
+        revised = int((old.loc[series.time[there]] != new.loc[series.time[there]]).any(axis=1).sum())
+        fresh = ExternalSeries(series.frame[~there], series.name)
+        return (self.write(fresh, origin) if len(fresh) else 0), revised
+
     def _table(self, name: str) -> tuple[ExternalSeries, dict[str, Any]]:
         path = f"{FOLDER}/{check_series_name(name)}.parquet"
         content = self._place.read(path)

@@ -17,10 +17,10 @@ LAYERS = {
     1: {"candles", "costs", "external", "files", "place", "quality", "series_store", "store", "timerange"},
     2: {
         "absent", "bars", "beside", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
-        "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
+        "results", "rolling", "series_files", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
-        "desk", "exchange", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal",
+        "connectors", "desk", "exchange", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal",
         "strategy", "training",
     },
     4: {"engines", "plugins", "predictions"},

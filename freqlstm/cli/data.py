@@ -34,7 +34,7 @@ class DataGroup(click.Group):
 
 @click.group(cls=DataGroup)
 def data() -> None:
-    """List, check and resample the candles that are stored in this project."""
+    """List, check and resample the candles that are stored in this project, and list its external series."""
 
 
 @data.command("list")
@@ -103,6 +103,35 @@ def check(
         click.echo("\n\n".join(_text(quality) for quality in reports))
     else:
         note(NOTHING)
+
+
+@data.command("series")
+@json_option
+@click.pass_obj
+def series_(project: Path, as_json: bool) -> None:
+    """List the external series that are stored: what is known of each, and from when on."""
+    from freqlstm.series_store import SeriesStore
+    from freqlstm.store import Project
+
+    store = SeriesStore(Project(project).data)
+    found = [(store.read(name), store.origin(name)) for name in store.names()]
+    if as_json:
+        print_json(
+            [
+                {"series": each.name, "rows": len(each), "first": each.time[0], "last": each.time[-1], "last_known_at": each.known_at[-1],
+                 **origin}
+                for each, origin in found
+            ]
+        )  # fmt: skip
+    elif found:
+        columns = ("series", "source", "first (UTC)", "last", "known at", "rows")
+        rows = [
+            (f"series:{each.name}", origin.get("source"), _minute(each.time[0]), _minute(each.time[-1]), _minute(each.known_at[-1]), f"{len(each):,}")
+            for each, origin in found
+        ]  # fmt: skip
+        print_table(columns, rows, right=("rows",))
+    else:
+        note("No external series is stored. `freqlstm import-series` and `freqlstm download-series` bring some.")
 
 
 @data.command()
