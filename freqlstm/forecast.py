@@ -128,7 +128,7 @@ def forecast(signal: Signal, candles: Candles) -> Forecast:
     if pd.isna(said["prediction"]):
         raise TooFewCandles(
             f"{type(signal).__name__} can say nothing at {newest.time[-1] + newest.step} UTC: it needs {signal.warmup} candles of "
-            f"{candles.symbol} without a gap before it. Download the newest ones."
+            f"{' and '.join([candles.symbol, *candles.beside])} without a gap before it. Download the newest ones."
         )
     known_at = newest.time[-1] + newest.step
     trained = signal.training_["candles"].get(candles.symbol) if signal.needs_fit else None

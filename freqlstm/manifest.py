@@ -40,6 +40,7 @@ def manifest(
             symbol: {
                 "exchange": candles.exchange, "timeframe": candles.timeframe, "rows": len(candles),
                 "first": candles.time[0].isoformat(), "last": candles.time[-1].isoformat(), "sha256": candles.digest,
+                **({"beside": {name: other.digest for name, other in candles.beside.items()}} if candles.beside else {}),
             }
             for symbol, candles in used.items()
         },

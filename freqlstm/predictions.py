@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from freqlstm.candles import Candles
 from freqlstm.errors import FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
 from freqlstm.folds import Fold, FoldPlan, duration
 from freqlstm.jobs import Outcome, beat, caught, cores, parallel, watched
-from freqlstm.models import are_current, identity, members_of, model_id, signal_class, source_digest
+from freqlstm.models import are_current, identity, members_of, model_id, read_beside, signal_class, source_digest
 from freqlstm.plugins import Plugin
 from freqlstm.progress import Progress, silent
 from freqlstm.signal import PREDICTION_COLUMNS, Signal, prediction_table
@@ -40,7 +40,8 @@ class Description:
     target: str
     warmup: int  # bars of one unbroken stretch before the first prediction
     needs_fit: bool
-    members: dict[str, Any] = field(default_factory=dict)  # identities of the signals that it is made of
+    beside: list[str]  # symbols and external series that it reads beside a symbol's own candles
+    members: dict[str, Any]  # identities of the signals that it is made of
 
     def first_needed(self, start: pd.Timestamp, step: pd.Timedelta, plan: FoldPlan) -> pd.Timestamp | None:
         """The earliest candle that predictions from ``start`` on can use; None for "the first there is"."""
@@ -237,11 +238,12 @@ def _described(plugin: Plugin, parameters: dict[str, Any]) -> Outcome[Descriptio
             signal = signal_class(plugin)(**parameters)
             members = members_of(signal)
             warmup = signal.warmup
+            beside = read_beside(signal)
         if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
             raise PluginError(
                 f"The warmup of {type(signal).__name__} is {warmup!r}. It must be a whole number of bars."
             )
-        return Description(signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit, members)
+        return Description(signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit, beside, members)
 
     return caught(work)
 

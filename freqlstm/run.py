@@ -23,7 +23,7 @@ from freqlstm.plugins import find, shown
 from freqlstm.predictions import describe
 from freqlstm.progress import Progress, silent
 from freqlstm.results import Result
-from freqlstm.selection import Selection, Warn
+from freqlstm.selection import Selection, Warn, with_beside
 from freqlstm.store import CandleStore, Project
 from freqlstm.strategy import check_parameters, signals_of
 from freqlstm.timerange import timerange_text
@@ -134,6 +134,8 @@ def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: boo
     training = duration(run.folds.min_train) + duration(run.folds.embargo) if learns else None
     start, end = run.span(market, warn, training)
     market = {symbol: candles.between(None, end) for symbol, candles in market.items()}
+    beside = sorted({name for description in known.values() for name in description.beside})
+    market = with_beside(market, beside, project, warn, since=start, accept_off_grid=run.accept_off_grid)
     absent = [symbol for symbol, candles in market.items() if not len(candles.between(start, None))]
     if absent:
         raise NoCandles(

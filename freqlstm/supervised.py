@@ -24,6 +24,9 @@ from freqlstm.signal import PREDICTION_COLUMNS, Signal
 from freqlstm.targets import Target
 from freqlstm.windows import rows_with_window
 
+ACROSS = (  # features of every symbol in ``cross``
+    "return_lag_0", "return_lag_1", "return_lag_2", "momentum_5", "momentum_15", "volatility_ratio_15", "signed_volume",
+)  # fmt: skip
 CLIP = 5.0  # standard deviations: what lies further out is an accident of the tape, not something to learn
 
 
@@ -43,6 +46,7 @@ class SupervisedSignal(Signal):
     """A signal with a model of features; a plugin writes ``fit_to`` and ``respond``."""
 
     features: tuple[str | Feature, ...] = DEFAULT_FEATURES
+    cross: tuple[str, ...] = ()  # other symbols of which some features are read at the same closed bar, as "BTC/USDT"
     validation: float = 0.2  # share of the training bars, the last ones
     stride: int = 1  # bars from one training window to the next
     volatility_halflife: int = HALFLIFE  # bars, of the volatility that returns are scaled by
@@ -88,8 +92,12 @@ class SupervisedSignal(Signal):
         return 1
 
     @property
+    def all_features(self) -> tuple[str | Feature, ...]:
+        return (*self.features, *(f"{name}@{symbol}" for symbol in self.cross for name in ACROSS))
+
+    @property
     def warmup(self) -> int:
-        return max(features_warmup(self.features) + self.lookback - 1, self.aim.warmup)
+        return max(features_warmup(self.all_features) + self.lookback - 1, self.aim.warmup)
 
     def speaks_for(self, symbol: str) -> bool:
         return symbol in self.scaling_
@@ -97,7 +105,7 @@ class SupervisedSignal(Signal):
     def inputs(self, candles: Candles) -> pd.DataFrame:
         """The features as the model sees them: scaled for their symbol and clipped; known at the close of each bar."""
         self.require_fit(candles)
-        return self._scaled(compute(self.features, candles), candles.symbol)
+        return self._scaled(compute(self.all_features, candles), candles.symbol)
 
     def split(self, bars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(bars to fit on, bars to validate on) of those that have a window and a label, with the purge between."""
@@ -131,7 +139,7 @@ class SupervisedSignal(Signal):
     def training_data(self, market: dict[str, Candles]) -> TrainingData:
         """The rows of all symbols that have a window and a label; finds the scaling of each symbol on the way."""
         self.scaling_ = {}
-        raw = {symbol: compute(self.features, candles) for symbol, candles in sorted(market.items())}
+        raw = {symbol: compute(self.all_features, candles) for symbol, candles in sorted(market.items())}
         units = {symbol: self.aim.units(market[symbol]) for symbol in raw}
         rows, bars = {}, {}
         for symbol, table in raw.items():

@@ -14,14 +14,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "freqlstm"
 # A module imports from layers below its own, or from its own layer as long as no circle comes of it.
 LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
-    1: {"candles", "costs", "files", "place", "quality", "store", "timerange"},
+    1: {"candles", "costs", "external", "files", "place", "quality", "series_store", "store", "timerange"},
     2: {
-        "absent", "bars", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
-        "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
+        "absent", "bars", "beside", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
+        "results", "rolling", "series_files", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
-        "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "selection", "signal",
-        "strategy", "supervised", "training",
+        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "selection",
+        "signal", "strategy", "supervised", "training",
     },
     4: {"boosting", "engines", "models", "predictions"},
     5: {"backtest", "job", "manifest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},

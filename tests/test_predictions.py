@@ -20,6 +20,7 @@ from conftest import make_candles
 
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, TooFewCandles, UsageError
+from freqlstm.external import ExternalSeries
 from freqlstm.folds import FoldPlan
 from freqlstm.models import identity, model_id
 from freqlstm.plugins import Plugin, find, shipped
@@ -449,3 +450,45 @@ def test_another_backend_of_keras_makes_another_model_and_only_of_what_uses_kera
         for name, ids in found.items():
             ids.add(model_id(identity(shipped("signal", name), {}, {}), {}))
     assert {name: len(ids) for name, ids in found.items()} == {"lstm": 2, "momentum": 1}
+
+
+# What is beside the candles
+
+FOLLOWER = DRIFT.replace(
+    "Drift(Signal):", 'Drift(Signal):\n    features = ("return_lag_0@ETH/USDT", "series:mood")'
+).replace("return 2", "return 300")
+
+
+@pytest.fixture
+def follower(drift: Plugin, tmp_path: Path) -> Plugin:
+    drift.path.with_name("follower.py").write_text(FOLLOWER)
+    return find("signal", "follower", tmp_path)
+
+
+def test_a_description_tells_what_the_features_read_beside_the_candles(follower: Plugin, tmp_path: Path) -> None:
+    told = describe(follower, {}, tmp_path, jobs=1)
+    assert told.beside == [ETH, "mood"]
+    assert describe(follower, {}, tmp_path, jobs=1) == told  # from its file
+    assert describe(find("signal", "momentum", tmp_path), {}, tmp_path, jobs=1).beside == []
+
+
+def test_a_fit_is_kept_while_only_later_candles_of_another_symbol_or_later_values_change(
+    follower: Plugin, tmp_path: Path
+) -> None:
+    own, other = make_candles(3000), make_candles(3000, seed=3, symbol=ETH)
+    time = own.time[::60]
+    mood = ExternalSeries.of("mood", time, np.arange(len(time)), time + pd.Timedelta(minutes=90))
+    fold = START + pd.Timedelta(hours=6)
+
+    def folds(after: pd.Timestamp) -> list[dict[str, Any]]:
+        later = replace(other, frame=other.frame * np.where(other.time >= after, 2.0, 1.0)[:, None])
+        known = np.where(mood.known_at > after, -1.0, mood.value)
+        series = ExternalSeries.of("mood", mood.time, known, mood.known_at)
+        market = {BTC: own.with_beside({ETH: later, "mood": series})}
+        return walk_forward(follower, {}, market, START, END, PLAN, tmp_path / "models", jobs=1).folds
+
+    first = folds(END + pd.Timedelta(days=9))
+    again = folds(fold)
+    assert [each["from_cache"] for each in again] == [True, True, False, False]
+    assert [a["model_id"] == b["model_id"] for a, b in zip(first, again, strict=True)] == [True, True, False, False]
+    assert not any(each["from_cache"] for each in folds(START - pd.Timedelta(hours=1)))

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,8 @@ class SignalCase(Case):
 
 
 def _copy(candles: Candles) -> Candles:
-    return Candles(candles.frame.copy(), candles.symbol, candles.timeframe, candles.exchange)
+    beside = {name: replace(other, frame=other.frame.copy()) for name, other in candles.beside.items()}
+    return replace(candles, frame=candles.frame.copy(), beside=beside)
 
 
 def _open_time(ground: Ground, cut: pd.Timestamp) -> pd.Timestamp:

@@ -6,9 +6,11 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.checks.case import SignalCase
+from freqlstm.checks.ground import ages
 from freqlstm.checks.verdict import first_difference, moment
 from freqlstm.errors import FreqlstmError, PluginError
 from freqlstm.plugins import Plugin
@@ -90,7 +92,7 @@ def check_missing_predictions(case: SignalCase) -> None:
                 f"candle, within the warm-up of {signal.warmup}. It must be NaN there: compute stretch by stretch with "
                 f"candles.by_segment, or state the warm-up that is needed."
             )
-        silent = np.flatnonzero(~spoken & (age >= signal.warmup))
+        silent = np.flatnonzero(~spoken & (ages(candles) >= signal.warmup))
         if len(silent):
             row = silent[0]
             raise PluginError(
@@ -138,7 +140,10 @@ def require_comments(file: str, plugin: Plugin) -> None:
 
 
 def _content(candles: Candles) -> str:
-    """A digest of a table as it is now, columns and index included."""
-    frame = candles.frame
-    told = f"{list(frame.columns)} {frame.dtypes.tolist()} {len(frame)}".encode()
-    return hashlib.sha256(told + frame.index.asi8.tobytes() + frame.to_numpy(np.float64).tobytes()).hexdigest()  # type: ignore[attr-defined]
+    """A digest of the tables as they are now, columns, indexes and what is beside them included."""
+    sha = hashlib.sha256()
+    for name, table in (("", candles), *candles.beside.items()):
+        frame = table.frame
+        sha.update(f"{name} {list(frame.columns)} {frame.dtypes.tolist()} {len(frame)}".encode())
+        sha.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())
+    return sha.hexdigest()

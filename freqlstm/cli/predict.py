@@ -30,9 +30,10 @@ def predict(
     import math
 
     from freqlstm.cli.backtest import parameters_of
+    from freqlstm.features import companions
     from freqlstm.forecast import forecast, newest_model
     from freqlstm.plugins import find
-    from freqlstm.selection import candles_of
+    from freqlstm.selection import candles_of, with_beside
     from freqlstm.store import Project
 
     project, warnings, parameters = Project(root), list[str](), parameters_of(changes)
@@ -40,6 +41,9 @@ def predict(
     market = candles_of(
         project, warnings, pairs=(pair, *pairs) if pair else pairs, timeframe=timeframe, exchange=exchange
     )
+    with plugin.blamed():
+        beside = companions(plugin.load()(**parameters).all_features)
+    market = with_beside(market, [name for names in beside for name in names], project, warnings)
     for warning in warnings:
         note(f"Warning: {warning}")
     with plugin.blamed():

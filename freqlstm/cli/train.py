@@ -40,16 +40,17 @@ def train(
     import pandas as pd
 
     from freqlstm.cli.backtest import parameters_of
+    from freqlstm.features import companions
     from freqlstm.forecast import train as fit
     from freqlstm.plugins import find
-    from freqlstm.selection import candles_of
+    from freqlstm.selection import candles_of, with_beside
     from freqlstm.store import Project
 
     project, warnings = Project(root), list[str]()
     plugin = find("signal", name, root)
     parameters = parameters_of(changes)
     with plugin.blamed():
-        plugin.load()(**parameters)
+        beside = companions(plugin.load()(**parameters).all_features)
     market = candles_of(
         project,
         warnings,
@@ -64,6 +65,8 @@ def train(
             symbol: candles.between(candles.time[-1] + candles.step - pd.Timedelta(days=90), None)
             for symbol, candles in market.items()
         }
+    names = [name for each in beside for name in each]
+    market = with_beside(market, names, project, warnings, accept_off_grid=accept_off_grid)
     for warning in warnings:
         note(f"Warning: {warning}")
     with progress_bar() as progress:
