@@ -18,7 +18,7 @@ import pandas as pd
 
 from freqlstm import provenance
 from freqlstm.candles import Candles
-from freqlstm.errors import FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
+from freqlstm.errors import Diverged, FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
 from freqlstm.folds import Fold, FoldPlan, duration
 from freqlstm.jobs import Outcome, beat, caught, cores, parallel, watched
 from freqlstm.plugins import Plugin
@@ -196,7 +196,11 @@ class _Work:
         signal = None if folder is None else self._kept(folder, past)
         from_cache = signal is not None
         if signal is None:
-            signal = self._signal().fit(past, beat(self.beats, fold.number))
+            try:
+                signal = self._signal().fit(past, beat(self.beats, fold.number))
+            except Diverged as error:
+                span = f"train {fold.train_start:%Y-%m-%d} to {fold.train_end:%Y-%m-%d}"
+                raise Diverged(f"Fold {fold.number + 1} ({span}): {error}") from error
             if folder is not None:
                 signal.save(folder)
         record = {

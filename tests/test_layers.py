@@ -21,10 +21,10 @@ LAYERS = {
     },
     3: {
         "desk", "exchange", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal",
-        "strategy", "training",
+        "recording", "strategy", "training",
     },
     4: {"engines", "plugins", "predictions"},
-    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
+    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "event_log", "forecast", "ledger", "scaffold"},
     6: {"report"},
     7: {"reproduce", "run"},
     8: {"cli"},
@@ -44,6 +44,7 @@ OWNERS = {
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
+    "tensorboard": {"event_log"},
     "tensorflow": {"training"},
 }
 
