@@ -15,6 +15,7 @@ from freqlstm.columns import Absent, Column
 from freqlstm.errors import PluginError
 from freqlstm.stretches import Stretches
 
+ENDINGS = ("", "_low", "_high", "_spread")  # of the columns that one signal fills
 CONDITIONS = ("enter_long", "exit_long", "enter_short", "exit_short")
 
 
@@ -37,8 +38,8 @@ class Bollinger(NamedTuple):
 class Bars:
     """The columns of one symbol: candles, predictions, indicators; row t holds what is known at the close of bar t.
 
-    ``predictions`` has one column for each name in the strategy's ``signals`` (with ``_low`` and ``_high`` beside it
-    where the signal gives an interval), indexed like the candles. Each indicator is computed once. ``without`` names
+    ``predictions`` has one column for each name in the strategy's ``signals`` (with ``_low``, ``_high`` and ``_spread`` beside
+    it where the signal gives an interval or averages several models), indexed like the candles. Each indicator is computed once. ``without`` names
     the columns that are switched off, see :class:`Absent`.
     """
 

@@ -17,8 +17,8 @@ from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, TooFewCandles
 from freqlstm.event_log import EventLog
 from freqlstm.files import jsonable
+from freqlstm.models import model_folder
 from freqlstm.plugins import Plugin
-from freqlstm.predictions import model_folder
 from freqlstm.progress import Progress, silent
 from freqlstm.provenance import read_sealed
 from freqlstm.recording import Checkpoints, Recorder, recorded
@@ -64,6 +64,7 @@ def train(
     warnings = [] if warn is None else warn
     with plugin.blamed():
         signal = kind(**parameters)
+        signal.keep_members_in(models)
         folder = model_folder(models, plugin, signal, market)
         log = EventLog(events / f"{plugin.name}-{folder.name}") if events is not None else None
         if folder.is_dir():

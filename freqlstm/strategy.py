@@ -38,7 +38,7 @@ import pandas as pd
 
 from freqlstm.absent import SignalNeeded
 from freqlstm.bars import CONDITIONS as CONDITIONS
-from freqlstm.bars import Bars, condition
+from freqlstm.bars import ENDINGS, Bars, condition
 from freqlstm.bars import Decisions as Decisions
 from freqlstm.candles import COLUMNS, TIMEFRAMES, Candles, step_of
 from freqlstm.columns import Column
@@ -110,7 +110,7 @@ class Strategy(bt.Strategy):  # type: ignore[misc]
                     f"{type(self).__name__} decides by the signal {signal!r}, but its data has no line {column!r}. Run it with "
                     f"`freqlstm backtest`, or give the feed a line of that name with the predictions."
                 )
-        named = [f"{column}{end}" for column in signals for end in ("", "_low", "_high") if f"{column}{end}" in lines]
+        named = [f"{column}{end}" for column in signals for end in ENDINGS if f"{column}{end}" in lines]
         predictions = {name: np.asarray(getattr(data.lines, name).array)[: len(candles)] for name in named}
         bars = Bars(candles, pd.DataFrame(predictions, index=candles.time))
         decisions = decide(type(self), dict(self.p._getitems()), bars)
@@ -206,7 +206,7 @@ def signals_of(strategy: type[bt.Strategy]) -> dict[str, str]:
     right = "a dict of column to signal, as in dict(prediction='lstm')"
     if not isinstance(named, dict) or not all(isinstance(each, str) for pair in named.items() for each in pair):
         raise PluginError(f"The signals of {strategy.__name__} are {named!r}. They must be {right}.")
-    taken = {*_TAKEN, *dir(Bars), *(f"{column}{end}" for column in named for end in ("_low", "_high"))}
+    taken = {*_TAKEN, *dir(Bars), *(f"{column}{end}" for column in named for end in ENDINGS[1:])}
     for column in named:
         if not column.isidentifier() or column.startswith("_") or column in taken:
             raise PluginError(

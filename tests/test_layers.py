@@ -20,10 +20,10 @@ LAYERS = {
         "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
-        "desk", "exchange", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal",
-        "recording", "strategy", "training",
+        "desk", "exchange", "jobs", "keras_signal", "parameters", "plugins", "provenance", "recording", "selection", "signal",
+        "strategy", "supervised", "training",
     },
-    4: {"engines", "plugins", "predictions"},
+    4: {"engines", "models", "predictions"},
     5: {"backtest", "job", "manifest", "checks", "doctor", "download", "event_log", "forecast", "ledger", "scaffold"},
     6: {"report"},
     7: {"reproduce", "run"},
