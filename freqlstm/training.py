@@ -36,6 +36,10 @@ def _be_reproducible() -> None:
     elif backend == "jax":  # both are looked at when the first array is made
         os.environ["NPROC"] = "1"
         import_module("jax").config.update("jax_platforms", "cpu")
+        with suppress(
+            ImportError
+        ):  # Keras would in training, and TensorFlow's start-up messages are held back only now
+            import_module("tensorflow")
     elif backend == "torch":
         import_module("torch").set_num_threads(1)
 
