@@ -18,7 +18,7 @@ import pandas as pd
 
 from freqlstm import provenance
 from freqlstm.candles import Candles
-from freqlstm.errors import FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
+from freqlstm.errors import Diverged, FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
 from freqlstm.folds import Fold, FoldPlan, duration
 from freqlstm.jobs import Outcome, beat, caught, cores, parallel, watched
 from freqlstm.models import are_current, identity, members_of, model_id, read_beside, signal_class, source_digest
@@ -197,7 +197,11 @@ class _Work:
         if signal is None:
             signal = self._signal()
             signal.keep_members_in(self.models)
-            signal.fit(past, beat(self.beats, fold.number))
+            try:
+                signal.fit(past, beat(self.beats, fold.number))
+            except Diverged as error:
+                span = f"train {fold.train_start:%Y-%m-%d} to {fold.train_end:%Y-%m-%d}"
+                raise Diverged(f"Fold {fold.number + 1} ({span}): {error}") from error
             if folder is not None:
                 signal.save(folder)
         record = {

@@ -321,7 +321,7 @@ def test_a_training_that_diverges_is_named(market: dict[str, Candles]) -> None:
             return network
 
     with pytest.raises(
-        ModelError, match=r"^Training of Exploding diverged in epoch 1: the validation error is nan\. Lower"
+        ModelError, match=r"^Training of Exploding diverged in epoch 1 of network 1 of 1: the loss is nan\. Lower"
     ):
         Exploding().fit(market)
 

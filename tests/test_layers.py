@@ -20,11 +20,11 @@ LAYERS = {
         "results", "rolling", "series_files", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
-        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "selection",
-        "signal", "strategy", "supervised", "training",
+        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "recording",
+        "selection", "signal", "strategy", "supervised", "training",
     },
     4: {"boosting", "engines", "models", "predictions"},
-    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
+    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "event_log", "forecast", "ledger", "scaffold"},
     6: {"report"},
     7: {"reproduce", "run"},
     8: {"cli"},
@@ -45,6 +45,7 @@ OWNERS = {
     "quantstats": {"report"},
     "rich": {"cli"},
     "sklearn": {"linear"},
+    "tensorboard": {"event_log"},
     "tensorflow": {"training"},
 }
 
