@@ -14,7 +14,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from freqlstm.candles import Candles
+from freqlstm import conformal
+from freqlstm.candles import Candles, off_grid
 from freqlstm.errors import PluginError, TooFewCandles
 from freqlstm.features import DEFAULT_FEATURES, HALFLIFE, Feature, compute
 from freqlstm.features import warmup as features_warmup
@@ -46,16 +47,19 @@ class SupervisedSignal(Signal):
     validation: float = 0.2  # share of the training bars, the last ones
     stride: int = 1  # bars from one training window to the next
     volatility_halflife: int = HALFLIFE  # bars, of the volatility that returns are scaled by
-    interval: float = 0.9  # share of validation outcomes between prediction_low and prediction_high
+    interval: float = 0.9  # share of outcomes between prediction_low and prediction_high
+    interval_step: float = 0.005  # by which that share follows an outcome of horizon 1; of h: over the root of h
+    interval_memory: int = 1440  # bars, at least, and at most twice as many, that it remembers having followed
 
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {
         "validation": (0.01, 0.9), "stride": (1, math.inf), "volatility_halflife": (1, math.inf), "interval": (0.01, 0.999),
+        "interval_step": (0.0, 1.0), "interval_memory": (1, 100_000),
     }  # fmt: skip
     shrinks: ClassVar[bool] = True  # whether forecasts are multiplied by a slope in [0, 1] found in validation
 
     scaling_: dict[str, dict[str, list[float]]]  # symbol -> mean and std of each feature, from the fitted bars
     slope_: float  # in [0, 1], what is left of the model's forecast after validation
-    spread_: list[float]  # in units of the target: what lies between prediction and prediction_low, prediction_high
+    errors_: list[float]  # quantiles of outcome - forecast in validation, in units of the target: see conformal.LEVELS
 
     # What a plugin writes
 
@@ -82,6 +86,10 @@ class SupervisedSignal(Signal):
     def warmup(self) -> int:
         return max(features_warmup(self.features) + self.lookback - 1, self.aim.warmup)
 
+    @property
+    def memory(self) -> int:
+        return self.warmup + (0 if self.target == "direction" else 2 * self.interval_memory - 1)
+
     def speaks_for(self, symbol: str) -> bool:
         return symbol in self.scaling_
 
@@ -107,13 +115,12 @@ class SupervisedSignal(Signal):
     # Learning
 
     def learn(self, market: dict[str, Candles], progress: Progress) -> None:
-        """Fit scalers, model, slope and spread; the symbols of the market are pooled."""
+        """Fit scalers, model, slope and interval; the symbols of the market are pooled."""
         data = self.training_data(market)
         self.report_ = {"fitted_windows": len(data.fit_rows), "validation_windows": len(data.check_rows)}
         forecast = self.fit_to(data, market, progress)
         self.slope_ = slope(forecast, data.check_units) if self.shrinks else 1.0
-        tails = [(1 - self.interval) / 2, (1 + self.interval) / 2]
-        self.spread_ = np.quantile(data.check_units - self.slope_ * forecast, tails).tolist()
+        self.errors_ = conformal.calibrated(data.check_units - self.slope_ * forecast)
         self.report_["slope"] = self.slope_
 
     def training_data(self, market: dict[str, Candles]) -> TrainingData:
@@ -165,13 +172,40 @@ class SupervisedSignal(Signal):
         rows = rows_with_window(matrix, candles.segment, self.lookback)
         rows = rows[np.isfinite(base[rows] + scale[rows])]
         said = self.slope_ * self.respond(matrix, rows, candles)  # (models, rows)
-        forecast = said.mean(axis=0)
-        values = np.full((len(candles), 4), np.nan)  # prediction, low, high, spread
-        values[rows, :3] = base[rows, None] + scale[rows, None] * (forecast[:, None] + [0.0, *self.spread_])
+        forecast = np.full(len(candles), np.nan)
+        forecast[rows] = said.mean(axis=0)
+        table = pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))
+        table["prediction"] = base + scale * forecast
         if len(said) > 1:
-            values[rows, 3] = scale[rows] * said.std(axis=0)
-        table = pd.DataFrame(values, index=candles.time, columns=list(PREDICTION_COLUMNS))
-        return table[["prediction", "prediction_spread"]] if self.target == "direction" else table
+            table.iloc[rows, 3] = scale[rows] * said.std(axis=0)
+        if self.target == "direction":
+            return table[["prediction", "prediction_spread"]]
+        below, above = self.around(forecast, candles)
+        table["prediction_low"], table["prediction_high"] = (
+            base + scale * (forecast + below),
+            base + scale * (forecast + above),
+        )
+        return table
+
+    def around(self, forecast: np.ndarray, candles: Candles) -> tuple[np.ndarray, np.ndarray]:
+        """How far below and above ``forecast``, all in units, its interval reaches; NaN where the memory is not complete.
+
+        Row t looks at the outcomes of the rows up to t - horizon only. A candle off the grid is not learned from.
+        """
+        opened, step = candles.time.as_unit("ns").asi8, candles.step.value
+        if not len(opened):
+            return forecast, forecast
+        rarities = conformal.rarity(self.aim.units(candles) - forecast, self.errors_)
+        rates = conformal.miss_rates(
+            np.where(off_grid(candles.time, candles.step), np.nan, rarities),
+            opened // step,
+            -(-opened[0] // step) + self.warmup,
+            horizon=self.horizon,
+            nominal=1 - self.interval,
+            step=self.interval_step / math.sqrt(self.horizon),
+            block=self.interval_memory,
+        )
+        return conformal.interval(rates, self.errors_)
 
 
 def slope(forecast: np.ndarray, outcome: np.ndarray) -> float:

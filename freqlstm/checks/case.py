@@ -144,7 +144,7 @@ class SignalCase(Case):
     def as_first_fold(self, signal: Signal, market: Market) -> Tables:
         """What a fitted signal predicts for the first test span, from as many candles as a backtest hands it."""
         ground = self.ground
-        begin = ground.start - signal.warmup * ground.first.step
+        begin = ground.start - signal.memory * ground.first.step
         spans = {symbol: candles.between(begin, ground.second_fold) for symbol, candles in market.items()}
         return {symbol: self.table(signal, candles).loc[ground.start :] for symbol, candles in spans.items()}
 

@@ -101,11 +101,11 @@ class Ground:
     plan: FoldPlan
 
     @classmethod
-    def of(cls, market: Market, warmup: int) -> Ground:
-        """Ground for plugins that need ``warmup`` bars, made of the first candles of ``market``."""
+    def of(cls, market: Market, warmup: int, memory: int = 0) -> Ground:
+        """Ground for plugins that need ``warmup`` bars and remember ``memory``, made of the first candles of ``market``."""
         first = next(iter(market.values()))
         around = warmup + 60 + 2 * TEST + 20 * len(market)  # the first gap begins another warm-up
-        bars = min(max(BARS, around + TRAIN), len(first))
+        bars = min(max(BARS, around + TRAIN, memory + 60 + 2 * TEST), len(first))
         if bars < around + FEWEST_TRAIN:
             raise TooFewCandles(
                 f"{first.symbol} {first.timeframe} has {len(first):,} candles. A check with a warm-up of {warmup:,} bars needs "
