@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
+from freqlstm import calibration as probabilities
 from freqlstm import conformal
 from freqlstm.candles import Candles, off_grid
 from freqlstm.errors import PluginError, TooFewCandles
@@ -22,6 +23,7 @@ from freqlstm.features import warmup as features_warmup
 from freqlstm.folds import validation_split
 from freqlstm.progress import Progress
 from freqlstm.signal import PREDICTION_COLUMNS, Signal
+from freqlstm.skill import calibration_error, reliability
 from freqlstm.targets import Target
 from freqlstm.windows import rows_with_window
 
@@ -47,6 +49,7 @@ class SupervisedSignal(Signal):
     validation: float = 0.2  # share of the training bars, the last ones
     stride: int = 1  # bars from one training window to the next
     volatility_halflife: int = HALFLIFE  # bars, of the volatility that returns are scaled by
+    calibration: Literal["platt", "isotonic"] = "platt"  # how forecasts of a direction become probabilities
     interval: float = 0.9  # share of outcomes between prediction_low and prediction_high
     interval_step: float = 0.005  # by which that share follows an outcome of horizon 1; of h: over the root of h
     interval_memory: int = 1440  # bars, at least, and at most twice as many, that it remembers having followed
@@ -55,10 +58,13 @@ class SupervisedSignal(Signal):
         "validation": (0.01, 0.9), "stride": (1, math.inf), "volatility_halflife": (1, math.inf), "interval": (0.01, 0.999),
         "interval_step": (0.0, 1.0), "interval_memory": (1, 100_000),
     }  # fmt: skip
-    shrinks: ClassVar[bool] = True  # whether forecasts are multiplied by a slope in [0, 1] found in validation
+    shrinks: ClassVar[bool] = (
+        True  # whether validation finds a slope in [0, 1] for forecasts, or calibrates probabilities
+    )
 
     scaling_: dict[str, dict[str, list[float]]]  # symbol -> mean and std of each feature, from the fitted bars
-    slope_: float  # in [0, 1], what is left of the model's forecast after validation
+    slope_: float  # in [0, 1], what is left of the model's forecast after validation; 1 for a direction
+    calibration_: dict[str, Any]  # of a direction: see the module calibration
     errors_: list[float]  # quantiles of outcome - forecast in validation, in units of the target: see conformal.LEVELS
 
     # What a plugin writes
@@ -70,6 +76,7 @@ class SupervisedSignal(Signal):
     def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
         """Forecasts in units of the target, shape (models, len(rows)): one line for each of the models that are averaged.
 
+        For a direction, a unit is a probability: 0.1 says that a rise has one of 0.6.
         ``matrix`` holds the scaled features of ``candles``, shape (bars, features); row t may be made of the rows
         t - lookback + 1 to t.
         """
@@ -119,9 +126,29 @@ class SupervisedSignal(Signal):
         data = self.training_data(market)
         self.report_ = {"fitted_windows": len(data.fit_rows), "validation_windows": len(data.check_rows)}
         forecast = self.fit_to(data, market, progress)
-        self.slope_ = slope(forecast, data.check_units) if self.shrinks else 1.0
+        self.slope_, self.calibration_, self.errors_ = 1.0, {}, []
+        if self.target == "direction":
+            self._calibrate(forecast, data.check_units)
+            return
+        if self.shrinks:
+            self.slope_ = slope(forecast, data.check_units)
         self.errors_ = conformal.calibrated(data.check_units - self.slope_ * forecast)
         self.report_["slope"] = self.slope_
+
+    def _calibrate(self, forecast: np.ndarray, outcome: np.ndarray) -> None:
+        if self.shrinks:
+            self.calibration_ = probabilities.fitted(self.calibration, forecast + 0.5, outcome + 0.5)
+        for name, said in (
+            ("raw", np.clip(forecast + 0.5, 0, 1)),
+            ("calibrated", self.after_validation(forecast) + 0.5),
+        ):
+            self.report_[f"calibration_error_{name}"] = calibration_error(reliability(said, outcome + 0.5))
+
+    def after_validation(self, forecast: np.ndarray) -> np.ndarray:
+        """What validation leaves of the forecasts of models, in units: the slope, or calibrated probabilities."""
+        if self.target == "direction":
+            return probabilities.applied(self.calibration_, forecast + 0.5) - 0.5
+        return self.slope_ * forecast
 
     def training_data(self, market: dict[str, Candles]) -> TrainingData:
         """The rows of all symbols that have a window and a label; finds the scaling of each symbol on the way."""
@@ -171,13 +198,13 @@ class SupervisedSignal(Signal):
         base, scale = self.aim.base_and_scale(candles)
         rows = rows_with_window(matrix, candles.segment, self.lookback)
         rows = rows[np.isfinite(base[rows] + scale[rows])]
-        said = self.slope_ * self.respond(matrix, rows, candles)  # (models, rows)
+        said = self.respond(matrix, rows, candles)  # (models, rows)
         forecast = np.full(len(candles), np.nan)
-        forecast[rows] = said.mean(axis=0)
+        forecast[rows] = self.after_validation(said.mean(axis=0))
         table = pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))
         table["prediction"] = base + scale * forecast
         if len(said) > 1:
-            table.iloc[rows, 3] = scale[rows] * said.std(axis=0)
+            table.iloc[rows, 3] = scale[rows] * self.after_validation(said).std(axis=0)
         if self.target == "direction":
             return table[["prediction", "prediction_spread"]]
         below, above = self.around(forecast, candles)

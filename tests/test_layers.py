@@ -16,7 +16,7 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "files", "place", "quality", "store", "timerange"},
     2: {
-        "absent", "bars", "catalogue", "columns", "conformal", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
+        "absent", "bars", "calibration", "catalogue", "columns", "conformal", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
         "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
@@ -44,6 +44,7 @@ OWNERS = {
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
+    "sklearn": {"calibration"},
     "tensorflow": {"training"},
 }
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_candles, read_real
 
+from freqlstm.calibration import applied, log_odds
 from freqlstm.candles import Candles
 from freqlstm.progress import Progress
+from freqlstm.skill import calibration_error, reliability
 from freqlstm.supervised import SupervisedSignal, TrainingData
 from freqlstm.targets import Target
 
@@ -47,6 +50,15 @@ def candles() -> Candles:
 def fitted(request: pytest.FixtureRequest, candles: Candles) -> Linear:
     target, horizon = request.param
     return Linear(target=target, horizon=horizon).fit({BTC: candles.rows(0, 2000)})
+
+
+def of_moves(moves: np.ndarray) -> Candles:
+    """Candles with these log returns that open where the one before closed."""
+    close = 100 * np.exp(np.cumsum(moves))
+    open_ = np.concatenate([[100.0], close[:-1]])
+    values = {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close}
+    time = pd.date_range("2024-01-01", periods=len(moves), freq="min", tz="UTC")
+    return Candles.from_frame(pd.DataFrame({**values, "volume": 1.0}, index=time), BTC, "1m")
 
 
 def bounds(table: pd.DataFrame) -> pd.DataFrame:
@@ -120,24 +132,14 @@ def test_after_a_gap_the_interval_is_back_with_the_prediction_and_no_label_acros
 def test_the_interval_follows_outcomes_that_are_harder_to_foresee_than_in_validation() -> None:
     """Volatility that changes at random every 20 minutes, of which the training candles had nothing."""
     random = np.random.default_rng(5)
-    calm = make_candles(12_000)
-    moves = np.log(calm.close).diff().fillna(0.0).to_numpy()
-    moves = moves * np.concatenate([np.ones(4000), np.repeat(np.exp(random.normal(0, 0.25, 400)), 20)])
-    close = 100 * np.exp(np.cumsum(moves))
-    open_ = np.concatenate([[100.0], close[:-1]])
-    values = {
-        "open": open_,
-        "high": np.maximum(open_, close),
-        "low": np.minimum(open_, close),
-        "close": close,
-        "volume": 1.0,
-    }
-    wild = Candles(pd.DataFrame(values, index=calm.time), BTC, "1m")
+    moves = random.normal(0, 1e-3, 12_000)
+    moves[4000:] *= np.repeat(np.exp(random.normal(0, 0.25, 400)), 20)
+    wild = of_moves(moves)
     signal = Linear(target="volatility", horizon=15, interval=0.8, interval_memory=1000).fit({BTC: wild.rows(0, 4000)})
     later = wild.time[6000]
     assert covered(signal.predict(wild), wild, signal, later) == pytest.approx(0.8, abs=0.03)
     signal.interval_step = 0.0
-    assert covered(signal.predict(wild), wild, signal, later) < 0.6
+    assert covered(signal.predict(wild), wild, signal, later) < 0.7
 
 
 def test_a_candle_off_the_grid_is_not_learned_from(fitted: Linear, candles: Candles) -> None:
@@ -169,3 +171,75 @@ class LinearAsShipped(Linear):
 
     def fit_to(self, data: TrainingData, market: dict[str, Candles], progress: Progress) -> np.ndarray:
         return super().fit_to(data, {BTC: next(iter(market.values()))}, progress)
+
+
+# Probabilities of a direction
+
+
+class Overconfident(Linear):
+    """Says what a linear model says with five times its log odds."""
+
+    features = ("return_lag_0", "return_lag_1", "range_1")
+    target: Literal["return", "direction", "volatility"] = "direction"
+
+    def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
+        return np.asarray(1 / (1 + np.exp(-5 * log_odds(super().respond(matrix, rows, candles)))) - 0.5)
+
+
+def reverting(rows: int, seed: int = 3) -> Candles:
+    """A market in which every move is mostly undone by the next one."""
+    shock = np.random.default_rng(seed).normal(0, 1e-3, rows)
+    return of_moves(shock - 0.4 * np.concatenate([[0.0], shock[:-1]]))
+
+
+def reliability_of(signal: SupervisedSignal, candles: Candles, first: int) -> pd.DataFrame:
+    said = signal.predict(candles)["prediction"].iloc[first:]
+    rose = Target("direction", signal.horizon).outcome(candles).iloc[first:]
+    known = said.notna() & rose.notna()
+    return reliability(said[known].to_numpy(), rose[known].to_numpy())
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_an_overconfident_signal_gives_calibrated_probabilities_of_bars_that_it_has_not_seen(method: str) -> None:
+    candles = reverting(24_000)
+    signal = Overconfident(calibration=method).fit({BTC: candles.rows(0, 12_000)})
+    assert calibration_error(reliability_of(signal, candles, 12_000)) < 0.03
+    assert signal.report_["calibration_error_raw"] > 0.15 > 0.03 > signal.report_["calibration_error_calibrated"]
+    signal.calibration_ = {}
+    assert calibration_error(reliability_of(signal, candles, 12_000)) > 0.15
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_on_a_random_walk_probabilities_are_near_one_half(method: str) -> None:
+    candles = make_candles(16_000)
+    signal = Overconfident(calibration=method).fit({BTC: candles.rows(0, 12_000)})
+    said = signal.predict(candles)["prediction"].iloc[12_000:]
+    assert (said - 0.5).abs().mean() < 0.03
+
+
+def test_a_calibrated_signal_has_no_interval_and_no_slope_and_survives_a_file(tmp_path: Path) -> None:
+    candles = reverting(3000)
+    signal = Overconfident(calibration="isotonic").fit({BTC: candles})
+    assert (signal.slope_, signal.errors_, signal.memory) == (1.0, [], signal.warmup)
+    said = signal.predict(candles)
+    assert isinstance(said, pd.DataFrame)
+    assert "prediction_low" not in said
+    signal.save(tmp_path / "m")
+    pd.testing.assert_frame_equal(Overconfident.load(tmp_path / "m").predict(candles), said, check_exact=True)
+
+
+def test_the_spread_of_several_models_is_that_of_their_calibrated_probabilities() -> None:
+    candles = reverting(3000)
+    signal = Two().fit({BTC: candles})
+    said = signal.predict(candles).iloc[signal.warmup :]
+    rows = np.arange(signal.warmup, 3000)
+    models = signal.respond(signal.inputs(candles).to_numpy(np.float32), rows, candles)
+    wanted = [applied(signal.calibration_, model + 0.5) for model in models]
+    np.testing.assert_allclose(said["prediction_spread"], np.std(wanted, axis=0))
+    np.testing.assert_allclose(said["prediction"], applied(signal.calibration_, models.mean(axis=0) + 0.5))
+
+
+class Two(Overconfident):
+    def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
+        one = super().respond(matrix, rows, candles)
+        return np.concatenate([one, one / 2])

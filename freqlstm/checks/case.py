@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from freqlstm.calibration import says_nothing
 from freqlstm.candles import Candles
 from freqlstm.checks.ground import Ground, Market, futures_of
 from freqlstm.checks.verdict import Past, Tables
@@ -130,6 +131,8 @@ class SignalCase(Case):
         signal: Signal = fresh(self.plugin).load(self.models / "fitted")
         if getattr(signal, "slope_", None) == 0.0:
             signal.slope_ = 1.0  # type: ignore[attr-defined]  # a forecast of 0 would hide what it was made of
+        if says_nothing(getattr(signal, "calibration_", {})):
+            signal.calibration_ = {}  # type: ignore[attr-defined]  # so would one probability for everything
         return signal
 
     @cached_property

