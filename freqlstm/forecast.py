@@ -163,7 +163,7 @@ def _trained_until(
 
 def forecast(signal: Signal, candles: Candles) -> Forecast:
     """The prediction at the newest candle, from as many candles before it as the signal needs."""
-    newest = candles.rows(max(0, len(candles) - signal.warmup - 512), len(candles))
+    newest = candles.rows(max(0, len(candles) - signal.memory - 512), len(candles))
     said = prediction_table(signal, newest).iloc[-1]
     if pd.isna(said["prediction"]):
         raise TooFewCandles(

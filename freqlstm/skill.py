@@ -19,7 +19,13 @@ from freqlstm.stats import Figures
 FEWEST_ROWS = 30  # below that, no skill is worth a number
 
 
-def forecast_skill(prediction: pd.Series[float], candles: Candles, horizon: int, target: str) -> Figures:
+def forecast_skill(
+    prediction: pd.Series[float] | pd.DataFrame,
+    candles: Candles,
+    horizon: int,
+    target: str,
+    interval: float | None = None,
+) -> Figures:
     """Errors and rank of ``prediction`` against what happened, beside *zero* and *persistence* on the same rows.
 
     | target     | zero                                                  | persistence                            |
@@ -31,12 +37,14 @@ def forecast_skill(prediction: pd.Series[float], candles: Candles, horizon: int,
     ``r2`` is 1 - SSE / SSE of zero; ``theil_u`` the root mean square error over that of zero (Theil, 1966);
     ``ic`` and ``rank_ic`` the correlations of prediction and outcome (Pearson, Spearman); ``directional_accuracy``
     leaves out what did not move and what took no side, and is None for volatility. ``dm_p_vs_...`` is the one-sided p-value of "no better than that", so near 1 for what is worse.
-    With fewer than 30 rows everything but ``rows`` is None.
+    ``calibration_error`` is that of :func:`calibration_error`, for a direction. ``coverage`` is the share of outcomes between
+    prediction_low and prediction_high, where ``prediction`` is a table that has these, beside ``interval``, the share
+    that there should be. With fewer than 30 rows everything but ``rows`` is None.
     """
     outcome, zero, persistence = references(candles, horizon, target)
-    table = pd.DataFrame(
-        {"prediction": prediction.reindex(candles.time), "outcome": outcome, "zero": zero, "persistence": persistence}
-    )
+    given = prediction.to_frame("prediction") if isinstance(prediction, pd.Series) else prediction
+    given = given.reindex(index=candles.time, columns=["prediction", "prediction_low", "prediction_high"])
+    table = given[["prediction"]].assign(outcome=outcome, zero=zero, persistence=persistence)
     table = table[np.isfinite(table.to_numpy(np.float64)).all(axis=1)]
     rows = len(table)
     if rows < FEWEST_ROWS:
@@ -61,13 +69,40 @@ def forecast_skill(prediction: pd.Series[float], candles: Candles, horizon: int,
         "persistence_mae": _mae(naive["persistence"]),
         "dm_p_vs_zero": diebold_mariano(error, naive["zero"], horizon),
         "dm_p_vs_persistence": diebold_mariano(error, naive["persistence"], horizon),
+        "calibration_error": calibration_error(reliability(said, came)) if target == "direction" else None,
+        **_coverage(given.loc[table.index], came, interval),
     }
 
 
 _FIGURES = (
     "r2", "theil_u", "rmse", "mae", "ic", "rank_ic", "directional_accuracy", "persistence_directional_accuracy",
     "zero_rmse", "zero_mae", "persistence_rmse", "persistence_mae", "dm_p_vs_zero", "dm_p_vs_persistence",
+    "calibration_error", "coverage", "interval",
 )  # fmt: skip
+
+
+def _coverage(given: pd.DataFrame, came: np.ndarray, interval: float | None) -> Figures:
+    low, high = given["prediction_low"].to_numpy(), given["prediction_high"].to_numpy()
+    there = np.isfinite(low + high)
+    if not there.any():
+        return {"coverage": None, "interval": None}
+    return {"coverage": float(np.mean(((came >= low) & (came <= high))[there])), "interval": interval}
+
+
+def reliability(said: np.ndarray, rose: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Forecast probabilities beside how often a rise (1, not 0) followed: the points of a reliability diagram.
+
+    One row for each of at most ``bins`` groups of about as many rows, from the lowest forecasts to the highest, equal ones
+    together: ``forecast`` their mean, ``rises`` the share that rose, ``rows`` their number.
+    """
+    edges = np.unique(np.quantile(said, np.linspace(0, 1, bins + 1)[1:-1]))
+    table = pd.DataFrame({"forecast": said, "rises": rose, "rows": 1.0, "group": np.searchsorted(edges, said)})
+    return table.groupby("group").agg({"forecast": "mean", "rises": "mean", "rows": "sum"}).reset_index(drop=True)
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Mean distance of forecast and share of rises over the groups of :func:`reliability` (Naeini et al., 2015)."""
+    return float(np.average((table["forecast"] - table["rises"]).abs(), weights=table["rows"]))
 
 
 def references(

@@ -16,8 +16,8 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "external", "files", "place", "quality", "series_store", "store", "timerange"},
     2: {
-        "absent", "bars", "beside", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
-        "results", "rolling", "series_files", "skill", "stats", "stretches", "targets", "windows",
+        "absent", "bars", "beside", "calibration", "catalogue", "columns", "conformal", "demo", "feature_base", "features", "folds",
+        "indicators", "ingest", "labels", "results", "rolling", "series_files", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
         "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "recording",
@@ -44,7 +44,7 @@ OWNERS = {
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
-    "sklearn": {"linear"},
+    "sklearn": {"calibration", "linear"},
     "tensorboard": {"event_log"},
     "tensorflow": {"training"},
 }

@@ -15,6 +15,7 @@ from freqlstm.errors import UsageError
 KEYS = {
     "rows", "r2", "theil_u", "rmse", "mae", "ic", "rank_ic", "directional_accuracy", "persistence_directional_accuracy",
     "zero_rmse", "zero_mae", "persistence_rmse", "persistence_mae", "dm_p_vs_zero", "dm_p_vs_persistence",
+    "calibration_error", "coverage", "interval",
 }  # fmt: skip
 
 
@@ -174,3 +175,45 @@ def test_on_real_minutes_persistence_is_worse_than_zero(real_data: object) -> No
     assert found["persistence_rmse"] ** 2 > 1.9 * found["zero_rmse"] ** 2  # minutes revert: momentum doubles the error
     assert found["dm_p_vs_zero"] is not None
     assert found["dm_p_vs_zero"] > 0.999
+
+
+# Intervals and probabilities
+
+
+def test_coverage_is_the_share_of_outcomes_inside_where_there_is_an_interval(candles: Candles) -> None:
+    came = labels.forward_return(candles, 3)
+    table = pd.DataFrame({"prediction": 0.0, "prediction_low": came - 1e-3, "prediction_high": came + 1e-3})
+    table.iloc[100:150, 1] += 2e-3  # above the outcome
+    table.iloc[150:200, 2] -= 2e-3  # below it
+    table.iloc[200:260, 1:] = np.nan
+    found = skill.forecast_skill(table, candles, 3, "return", interval=0.9)
+    assert found["rows"] == 294
+    assert found["coverage"] == pytest.approx((294 - 60 - 100) / (294 - 60), abs=1e-12)
+    assert found["interval"] == 0.9
+    without = skill.forecast_skill(table["prediction"], candles, 3, "return", interval=0.9)
+    assert (without["coverage"], without["interval"]) == (None, None)
+    assert without == {**found, "coverage": None, "interval": None}
+
+
+def test_reliability_groups_forecasts_of_equal_height() -> None:
+    said = np.repeat([0.2, 0.4, 0.8], [10, 30, 20])
+    rose = np.concatenate([np.repeat([1, 0], [2, 8]), np.repeat([1, 0], [15, 15]), np.ones(20)])
+    table = skill.reliability(said, rose, bins=10)
+    np.testing.assert_allclose(table[["forecast", "rises", "rows"]], [[0.2, 0.2, 10], [0.4, 0.5, 30], [0.8, 1.0, 20]])
+    assert skill.calibration_error(table) == pytest.approx((30 * 0.1 + 20 * 0.2) / 60)
+
+
+def test_reliability_has_as_many_groups_of_about_as_many_rows_as_asked_for() -> None:
+    random = np.random.default_rng(0)
+    said = random.random(10_000)
+    table = skill.reliability(said, (random.random(10_000) < said).astype(float), bins=20)
+    assert table["rows"].tolist() == [500] * 20
+    np.testing.assert_allclose(table["rises"], table["forecast"], atol=0.06)
+    assert skill.calibration_error(table) < 0.03
+
+
+def test_a_direction_is_scored_by_its_calibration_error_too(candles: Candles) -> None:
+    came = labels.direction(candles, 2)
+    assert skill.forecast_skill((came * 0 + 0.9).fillna(0.9), candles, 2, "direction")["calibration_error"] > 0.3
+    assert skill.forecast_skill(came.fillna(0.5), candles, 2, "direction")["calibration_error"] == 0
+    assert skill.forecast_skill(came, candles, 2, "return")["calibration_error"] is None
