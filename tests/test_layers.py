@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "freqlstm"
 # A module imports from layers below its own, or from its own layer as long as no circle comes of it.
 LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
-    1: {"candles", "costs", "files", "place", "quality", "store", "timerange"},
+    1: {"candles", "costs", "files", "place", "quality", "runfile", "store", "timerange"},
     2: {
         "absent", "bars", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
         "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
