@@ -28,12 +28,12 @@ def read_toml(path: Path, instead: str) -> dict[str, Any]:
 
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,), "bool": (bool,), "int": (int,), "float": (int, float), "tuple[str, ...]": (list, tuple),
+    "str": (str,), "bool": (bool,), "int": (int,), "int | None": (int,), "float": (int, float), "tuple[str, ...]": (list, tuple),
 }  # fmt: skip
 
 
 _IN_WORDS = {
-    "str": "a text", "bool": "true or false", "int": "a whole number", "float": "a number",
+    "str": "a text", "bool": "true or false", "int": "a whole number", "int | None": "a whole number", "float": "a number",
     "tuple[str, ...]": "a list of texts",
 }  # fmt: skip
 

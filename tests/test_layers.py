@@ -17,16 +17,20 @@ LAYERS = {
     1: {"candles", "costs", "files", "place", "quality", "runfile", "store", "timerange"},
     2: {
         "absent", "bars", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
-        "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
+        "measures", "reliability", "residuals", "results", "rolling", "skill", "stats", "stretches", "targets",
+        "uncertainty", "windows",
     },
     3: {
         "desk", "exchange", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal",
         "strategy", "training",
     },
     4: {"engines", "plugins", "predictions"},
-    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
+    5: {
+        "backtest", "checks", "contest", "doctor", "download", "evaluation", "findings", "forecast", "job", "ledger",
+        "manifest", "scaffold",
+    },
     6: {"report"},
-    7: {"reproduce", "run"},
+    7: {"evaluation_run", "reproduce", "run"},
     8: {"cli"},
 }  # fmt: skip
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
@@ -44,6 +48,7 @@ OWNERS = {
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
+    "statsmodels": {"residuals"},
     "tensorflow": {"training"},
 }
 
