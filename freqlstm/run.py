@@ -179,9 +179,13 @@ def save(result: Result, project: Project) -> tuple[Result, Path]:
 
 
 def find_run(project: Project, run_id: str) -> Path:
-    """The folder of a run, by its id or its beginning; "latest" is the newest."""
+    """The folder of a backtest, by its id or its beginning; "latest" is the newest. Evaluations lie beside them."""
     folders = (
-        sorted(p for p in project.results.glob("*") if p.is_dir() and not p.name.startswith("."))
+        sorted(
+            path
+            for path in project.results.glob("*")
+            if path.is_dir() and not path.name.startswith(".") and not (path / "evaluation.json").is_file()
+        )
         if project.results.is_dir()
         else []
     )
