@@ -69,13 +69,18 @@ def evaluate(
     with progress_bar() as progress:
         evaluation = run_evaluation(run, project, jobs=jobs, cache=not no_cache, progress=progress, warn=warnings)
         evaluation, folder = save_evaluation(evaluation, project)
+        from freqlstm.report.evaluation import write_evaluation
+
+        progress(0, 1, "drawing the page")
+        sheet = folder / "evaluation.html"
+        write_evaluation(evaluation, sheet)
     for warning in warnings:
         note(f"Warning: {warning}")
     if as_json:
-        print_json({"folder": str(folder), **evaluation.as_dict()})
+        print_json({"folder": str(folder), "page": str(sheet), **evaluation.as_dict()})
         return
     summarize(evaluation)
-    click.echo(f"\n{folder}")
+    click.echo(f"\n{sheet}")
 
 
 def build_run(names: tuple[str, ...], flags: dict[str, Any], changes: tuple[str, ...]) -> EvaluationRun:

@@ -44,10 +44,10 @@ def test_it_prints_a_table_and_what_it_says_in_words(stocked: Freqlstm, tmp_path
     names = [line.split()[0] for line in lines[lines.index(head) + 1 :][:4]]
     assert names == ["zero", "persistence", "slope", "momentum"]
     assert "Squared error below zero's beyond noise" in done.stdout
-    folder = Path(lines[-1])
+    folder = Path(lines[-1]).parent
     assert folder.parent == tmp_path / "backtests" / "results"
     assert {file.name for file in folder.iterdir()} == {
-        "run.toml", "evaluation.json", "predictions.parquet",
+        "run.toml", "evaluation.json", "predictions.parquet", "evaluation.html",
     }  # fmt: skip
 
 
