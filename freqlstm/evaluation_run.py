@@ -21,6 +21,7 @@ from freqlstm.contest import Contender, Contest, compete
 from freqlstm.errors import RunError, UnknownName, UsageError
 from freqlstm.evaluation import REFERENCES, Evaluation, figures_of
 from freqlstm.folds import FoldPlan, duration
+from freqlstm.importance import importances
 from freqlstm.manifest import candle_entry, plugin_entry, versions
 from freqlstm.plugins import Plugin, discover, find, shown, style_free
 from freqlstm.predictions import Description, describe
@@ -46,9 +47,8 @@ class EvaluationRun:
     pooled: bool = True  # one model of all pairs together, or one of each
     seed: int = 1
     seeds: int = 1  # fits of each signal that learns
-    parameters: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # of all that have it, and in tables those of one signal
+    importance: bool = False  # shuffle the inputs of every signal that has some: takes longer than the rest
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # of all that have them; in a table, of one signal
     folds: FoldPlan = field(default_factory=FoldPlan)
 
     def __post_init__(self) -> None:
@@ -177,12 +177,18 @@ def run_evaluation(
     """The evaluation that ``run`` asks for, not saved yet; every signal's configuration is added to the trials ledger."""
     warnings: Warn = [] if warn is None else warn
     clock = time.perf_counter()
+    if run.importance and not cache:
+        raise UsageError(
+            "The importance of inputs is asked of the fitted signals, which --no-cache does not keep. Leave one of the two out."
+        )
     contest = contest_of(run, project, warnings, jobs=jobs, cache=cache)
     moment = datetime.now(UTC)
     compared = compete(contest, project.models, cache=cache, jobs=jobs, progress=progress, warn=warnings)
     made = time.perf_counter()
     progress(0, 1, "measuring")
     figures = figures_of(contest, compared)
+    if run.importance:
+        figures["importance"] = importances(contest, compared, project.models, jobs=jobs, progress=progress)
     _record(contest, project)
     seconds = {"predictions": round(made - clock, 3), "all": round(time.perf_counter() - clock, 3)}
     return Evaluation(

@@ -26,8 +26,8 @@ LAYERS = {
     },
     4: {"engines", "plugins", "predictions"},
     5: {
-        "backtest", "checks", "contest", "doctor", "download", "evaluation", "findings", "forecast", "job", "ledger",
-        "manifest", "scaffold",
+        "backtest", "checks", "contest", "doctor", "download", "evaluation", "findings", "forecast", "importance", "job",
+        "ledger", "manifest", "scaffold",
     },
     6: {"report"},
     7: {"evaluation_run", "reproduce", "run"},

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
               help="A parameter of all signals that have it, or of one: lstm.units=64.")  # fmt: skip
 @click.option("--pooled/--apart", default=None, help="One model of all pairs together, or one of each; pooled.")
 @click.option("--seeds", type=int, metavar="N", help="Fit each signal that learns with N seeds; 1.")
+@click.option("--importance", is_flag=True, default=None,
+              help="Shuffle each input in time and see what it costs; takes longer than the rest.")  # fmt: skip
 @click.option("--train", metavar="TIME", help="Longest train span of a fold; 90d.")
 @click.option("--test", metavar="TIME", help="Time between two fits; 7d.")
 @click.option("--min-train", metavar="TIME", help="Shortest train span of a fold; 30d.")

@@ -27,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def returns(project: Project) -> Evaluation:
     """Four signals on two symbols and two spans, those that learn with two seeds."""
-    return evaluated(project, "slope", "guess", "momentum", pairs=(BTC, ETH), horizon=1, seeds=2)
+    return evaluated(project, "slope", "guess", "momentum", pairs=(BTC, ETH), horizon=1, seeds=2, importance=True)
 
 
 def test_a_page_names_no_address_outside_itself_and_is_small(returns: Evaluation) -> None:
@@ -78,7 +78,7 @@ def test_the_page_draws_everything_and_nothing_overlaps(returns_page: Any) -> No
     ids = page.evaluate("[...document.querySelectorAll('.chart')].map((chart) => chart.id)")
     assert ids == [
         "chart-r2", "chart-advantage", "chart-time-0", "chart-scatter-0", "chart-residuals-0", "chart-coverage", "chart-alike",
-        "chart-training-0",
+        "chart-importance-0", "chart-training-0",
     ]  # fmt: skip
     check_page(page)
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
