@@ -171,10 +171,12 @@ def _judged(rows: int, first: int, block: int) -> np.ndarray:
 
 
 def _moved(rows: int, first: int, block: int, random: np.random.Generator) -> np.ndarray:
-    """Shape (rows,): which row's value each row is given. Whole blocks change places; what is no whole block stays."""
+    """Shape (rows,): which row's value each row is given. Every whole block takes the place of another; the rest stays."""
     blocks = (rows - first) // block
     source = np.arange(rows)
-    order = random.permutation(blocks)
+    ring = random.permutation(blocks)
+    order = np.zeros(blocks, np.int64)
+    order[ring] = np.roll(ring, 1)  # each block gives its place to the next of a ring: none keeps its own
     whole = source[first : first + blocks * block].reshape(blocks, block) if blocks else np.zeros((0, block), int)
     source[first : first + blocks * block] = whole[order].ravel()
     return source
