@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.stats import chi2
-from statsmodels.stats.diagnostic import acorr_ljungbox
-from statsmodels.stats.stattools import jarque_bera
 
 from freqlstm.stats import Figures
 
@@ -26,14 +24,23 @@ def residual_tests(residuals: np.ndarray, bars: np.ndarray, horizon: int) -> Fig
     if len(apart) < FEWEST or np.ptp(apart) == 0:
         return found
     scaled = apart / apart.std()  # squares of small numbers are no numbers for a regression
-    _, normal, skew, kurtosis = jarque_bera(scaled)
+    centred = scaled - scaled.mean()
+    power = float(np.mean(centred**2))
+    skew, kurtosis = float(np.mean(centred**3)) / power**1.5, float(np.mean(centred**4)) / power**2
     return found | {
-        "ljung_box_p": float(acorr_ljungbox(scaled, lags=[LAGS])["lb_pvalue"].iloc[0]),
+        "ljung_box_p": _order_p(centred),
         "arch_lm_p": _arch_p(scaled),
-        "jarque_bera_p": float(normal),
-        "skew": float(skew),
-        "kurtosis": float(kurtosis),  # of a normal distribution: 3
+        "jarque_bera_p": float(chi2.sf(len(apart) / 6 * (skew**2 + (kurtosis - 3) ** 2 / 4), 2)),
+        "skew": skew,
+        "kurtosis": kurtosis,  # of a normal distribution: 3
     }
+
+
+def _order_p(centred: np.ndarray) -> float:
+    """n (n + 2) times the sum of squared autocorrelations over n - lag: chi-squared if there is no order in time."""
+    rows, power = len(centred), float(centred @ centred)
+    alike = [float(centred[lag:] @ centred[:-lag]) / power for lag in range(1, LAGS + 1)]
+    return float(chi2.sf(rows * (rows + 2) * sum(r**2 / (rows - lag) for lag, r in enumerate(alike, start=1)), LAGS))
 
 
 def _arch_p(residuals: np.ndarray) -> float:

@@ -48,7 +48,6 @@ OWNERS = {
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
-    "statsmodels": {"residuals"},
     "tensorflow": {"training"},
 }
 

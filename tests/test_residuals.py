@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import warnings
 
 import numpy as np
@@ -56,3 +57,10 @@ def test_autocorrelation_by_hand() -> None:
     found = autocorrelation(np.array([1.0, -1.0, 1.0, -1.0]), np.array([0, 1, 2, 4]), 4)
     assert found == pytest.approx([-1.0, 0.0, None, None])
     assert autocorrelation(np.zeros(0), np.zeros(0, np.int64), 2) == [None, None]
+
+
+def test_a_year_of_minutes_is_tested_in_a_moment() -> None:
+    residuals = np.random.default_rng(3).normal(0, 1, 300_000)
+    begin = time.process_time()
+    residual_tests(residuals, np.arange(300_000), 1)
+    assert time.process_time() - begin < 2
