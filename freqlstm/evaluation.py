@@ -66,13 +66,11 @@ def figures_of(contest: Contest, compared: Compared) -> dict[str, Any]:
         best = next((each for each in ranked if each != name), None)
         rivals = {"naive": naive, "reference": reference, "zero": "zero", "persistence": "persistence"}
         rivals |= {} if best is None else {"best": best}
-        arrays = {rival: said[other] for rival, other in rivals.items()}
 
-        def one(
-            rows: np.ndarray, values: np.ndarray = values, arrays: dict[str, np.ndarray] = arrays
-        ) -> dict[str, Any]:
-            theirs = {rival: array[rows] for rival, array in arrays.items()}
-            return dict(measured(values[rows], outcomes.only(rows), said[reference][rows], said["zero"][rows], theirs))
+        def one(rows: np.ndarray, values: np.ndarray = values, rivals: dict[str, str] = rivals) -> dict[str, Any]:
+            own = {other: said[other][rows] for other in {*rivals.values()}}
+            theirs = {rival: own[other] for rival, other in rivals.items()}
+            return dict(measured(values[rows], outcomes.only(rows), own[reference], own["zero"], theirs))
 
         signals[name] = {
             "pooled": one(np.arange(len(outcomes))),

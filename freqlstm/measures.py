@@ -83,6 +83,9 @@ def measured(
         "directional_accuracy": directional_accuracy(said, came, outcomes.target),
         "bias": float(error.mean()),
     }
+    known: dict[int, float | None] = {}  # one forecast may be several rivals
     for name, other in rivals.items():
-        found[f"dm_p_vs_{name}"] = diebold_mariano(error, came - other, horizon, bars)
+        if id(other) not in known:
+            known[id(other)] = diebold_mariano(error, came - other, horizon, bars)
+        found[f"dm_p_vs_{name}"] = known[id(other)]
     return found

@@ -26,9 +26,10 @@ def hac_error(values: np.ndarray, bars: np.ndarray, horizon: int) -> float | Non
     place = np.cumsum(np.minimum(np.diff(order, prepend=order[0]), lags + 1))  # a longer gap is as good as a long one
     series = np.zeros(place[-1] + 1)
     series[place] = sums
-    variance = float(series @ series)
-    for lag in range(1, lags + 1):
-        variance += 2 * (1 - lag / (lags + 1)) * float(series[lag:] @ series[:-lag])
+    size = 1 << (len(series) + lags).bit_length()  # zeros behind, so that the end is no neighbour of the beginning
+    products = np.fft.irfft(np.abs(np.fft.rfft(series, size)) ** 2, size)[: lags + 1]  # sums at each lag
+    weights = 1 - np.arange(lags + 1) / (lags + 1)
+    variance = float(2 * np.sum(weights * products) - products[0])
     return math.sqrt(variance) / rows if variance > 0 else None
 
 
