@@ -7,6 +7,7 @@ from typing import Any
 
 BEYOND_NOISE = 0.05  # a p-value below this is no accident; after Holm's correction, of none of the signals
 ERRORS = 2  # standard errors within which a difference tells nothing
+FEW_ROWS = 250  # below that, the error of an error is told whatever the differences
 
 
 def findings(figures: Mapping[str, Any]) -> list[str]:
@@ -58,27 +59,29 @@ def _against_best(figures: Mapping[str, Any]) -> list[str]:
 
 def _within_error(figures: Mapping[str, Any]) -> list[str]:
     """A warning where the errors differ by no more than a resampled test set would make them differ anyway."""
-    naive, signals = figures["naive"], figures["signals"]
+    naive = figures["naive"]
+    own = figures["signals"][naive]["pooled"]
+    itself = ""
+    if own["mae_error"] is not None:
+        itself = f"the mean absolute error of {naive} itself is {_small(own['mae'])} ± {_small(own['mae_error'])}"
     known = {
         name: each
         for name, each in figures["differences"].items()
         if each["mae_error"] is not None and each["mse_error"] is not None and name != naive
     }
-    if not known or any(
+    beyond = any(
         abs(each[error]) > ERRORS * each[f"{error}_error"] for each in known.values() for error in ("mae", "mse")
-    ):
-        return []
-    name = max(known, key=lambda each: abs(known[each]["mae"]))
-    mae = signals[naive]["pooled"]
-    own = (
-        f" The error of {naive} itself is {_small(mae['mae'])} ± {_small(mae['mae_error'])}."
-        if mae["mae_error"]
-        else ""
     )
-    return [
-        f"These {figures['rows']:,} rows prove nothing: the largest difference in mean absolute error from {naive}, "
-        f"{_small(abs(known[name]['mae']))} of {name}, is within {ERRORS} bootstrap errors of {_small(known[name]['mae_error'])}.{own}"
-    ]
+    if known and not beyond:
+        name = max(known, key=lambda each: abs(known[each]["mae"]))
+        return [
+            f"These {figures['rows']:,} rows prove nothing: the largest difference in mean absolute error from {naive}, "
+            f"{_small(abs(known[name]['mae']))} of {name}, is within {ERRORS} bootstrap errors of {_small(known[name]['mae_error'])}"
+            f"{'; ' + itself if itself else ''}."
+        ]
+    if figures["rows"] < FEW_ROWS and itself:
+        return [f"Only {figures['rows']:,} rows: {itself}, so another {figures['rows']:,} could turn the order round."]
+    return []
 
 
 def _seeds(figures: Mapping[str, Any]) -> list[str]:

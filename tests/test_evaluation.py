@@ -178,7 +178,14 @@ def test_a_few_rows_prove_nothing_and_that_is_said(project: Project) -> None:
     (said,) = [text for text in found.figures["findings"] if text.startswith("These 52 rows prove nothing")]
     assert "the largest difference in mean absolute error from zero, " in said
     assert "is within 2 bootstrap errors of " in said
-    assert "The error of zero itself is 0.00" in said
+    assert "; the mean absolute error of zero itself is 0.00" in said
+    worse = evaluated(
+        project, "slope", horizon=1, timeranges=("20240102-20240102T0053",), parameters={"slope": {"offset": 0.01}}
+    )
+    (said,) = [
+        text for text in worse.figures["findings"] if text.startswith("Only 52 rows: the mean absolute error of")
+    ]
+    assert said.endswith(", so another 52 could turn the order round.")
 
 
 def test_it_is_saved_whole_with_every_forecast_and_its_recipe(both: Evaluation, project: Project) -> None:
