@@ -22,8 +22,8 @@ from freqlstm.features import DEFAULT_FEATURES, HALFLIFE, Feature, compute
 from freqlstm.features import warmup as features_warmup
 from freqlstm.folds import validation_split
 from freqlstm.progress import Progress
+from freqlstm.reliability import calibration_error, reliability
 from freqlstm.signal import PREDICTION_COLUMNS, Signal
-from freqlstm.skill import calibration_error, reliability
 from freqlstm.targets import Target
 from freqlstm.windows import rows_with_window
 

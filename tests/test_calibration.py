@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freqlstm.calibration import Method, applied, fitted, log_odds, says_nothing
-from freqlstm.skill import calibration_error, reliability
+from freqlstm.reliability import calibration_error, reliability
 
 METHODS: tuple[Method, ...] = ("platt", "isotonic")
 

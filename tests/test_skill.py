@@ -195,23 +195,6 @@ def test_coverage_is_the_share_of_outcomes_inside_where_there_is_an_interval(can
     assert without == {**found, "coverage": None, "interval": None}
 
 
-def test_reliability_groups_forecasts_of_equal_height() -> None:
-    said = np.repeat([0.2, 0.4, 0.8], [10, 30, 20])
-    rose = np.concatenate([np.repeat([1, 0], [2, 8]), np.repeat([1, 0], [15, 15]), np.ones(20)])
-    table = skill.reliability(said, rose, bins=10)
-    np.testing.assert_allclose(table[["forecast", "rises", "rows"]], [[0.2, 0.2, 10], [0.4, 0.5, 30], [0.8, 1.0, 20]])
-    assert skill.calibration_error(table) == pytest.approx((30 * 0.1 + 20 * 0.2) / 60)
-
-
-def test_reliability_has_as_many_groups_of_about_as_many_rows_as_asked_for() -> None:
-    random = np.random.default_rng(0)
-    said = random.random(10_000)
-    table = skill.reliability(said, (random.random(10_000) < said).astype(float), bins=20)
-    assert table["rows"].tolist() == [500] * 20
-    np.testing.assert_allclose(table["rises"], table["forecast"], atol=0.06)
-    assert skill.calibration_error(table) < 0.03
-
-
 def test_a_direction_is_scored_by_its_calibration_error_too(candles: Candles) -> None:
     came = labels.direction(candles, 2)
     assert skill.forecast_skill((came * 0 + 0.9).fillna(0.9), candles, 2, "direction")["calibration_error"] > 0.3

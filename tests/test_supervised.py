@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from conftest import make_candles, read_real
 from freqlstm.calibration import applied, log_odds
 from freqlstm.candles import Candles
 from freqlstm.progress import Progress
-from freqlstm.skill import calibration_error, reliability
+from freqlstm.reliability import calibration_error, reliability
 from freqlstm.supervised import SupervisedSignal, TrainingData
 from freqlstm.targets import Target
 
@@ -192,7 +192,7 @@ def reverting(rows: int, seed: int = 3) -> Candles:
     return of_moves(shock - 0.4 * np.concatenate([[0.0], shock[:-1]]))
 
 
-def reliability_of(signal: SupervisedSignal, candles: Candles, first: int) -> pd.DataFrame:
+def reliability_of(signal: SupervisedSignal, candles: Candles, first: int) -> list[dict[str, Any]]:
     said = signal.predict(candles)["prediction"].iloc[first:]
     rose = Target("direction", signal.horizon).outcome(candles).iloc[first:]
     known = said.notna() & rose.notna()
