@@ -102,6 +102,8 @@ def test_what_is_planted_is_found(both: Evaluation) -> None:
         "Squared error below zero's beyond noise (DM p < .05 after Holm's correction for 2 signals): slope (p < .001)."
     )
     assert both.figures["findings"][1] == "Not below it beyond noise: momentum."
+    pooled = both.figures["signals"]["slope"]["pooled"]
+    assert pooled["holm_p_vs_naive"] == pytest.approx(2 * pooled["dm_p_vs_naive"], rel=1e-9, abs=0)
     coverage = both.figures["signals"]["slope"]["interval"]
     assert coverage["level"] == 0.8
     assert coverage["pooled"]["coverage"] == pytest.approx(0.8, abs=0.03)
