@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from freqlstm import ledger, stats
-from freqlstm.bars import Bars
+from freqlstm.bars import ENDINGS, Bars
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs
 from freqlstm.engines.backtrader import Simulation, simulate
@@ -187,7 +187,7 @@ def _columns(forecasts: Mapping[str, Predictions], symbol: str, candles: Candles
     """
     columns = {}
     for name, forecast in forecasts.items():
-        for ending in ("", "_low", "_high"):
+        for ending in ENDINGS:
             if not ending or any(table[f"prediction{ending}"].notna().any() for table in forecast.table.values()):
                 columns[f"{name}{ending}"] = forecast.table[symbol][f"prediction{ending}"].reindex(candles.time)
     return pd.DataFrame(columns, index=candles.time)

@@ -41,6 +41,16 @@ def momentum(bars: int) -> Feature:
     )
 
 
+def log_variance(bars: int) -> Feature:
+    """Log of the mean squared log return of the last ``bars``; not scaled, since it tells the level itself."""
+    return Feature(
+        f"log_variance_{bars}",
+        lambda candles: rolling.log(rolling.mean(returns(candles) ** 2, bars), SMALLEST_VOLATILITY**2),
+        bars,
+        f"log of the mean squared return of {bars} bars",
+    )
+
+
 def volatility_ratio(bars: int) -> Feature:
     """Log of the realised volatility of the last ``bars`` over the EWMA volatility."""
 

@@ -16,8 +16,8 @@ import pandas as pd
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, TooFewCandles
 from freqlstm.files import jsonable
+from freqlstm.models import model_folder
 from freqlstm.plugins import Plugin
-from freqlstm.predictions import model_folder
 from freqlstm.progress import Progress, silent
 from freqlstm.provenance import read_sealed
 from freqlstm.signal import Signal, prediction_table
@@ -46,6 +46,7 @@ def train(
     kind: type[Signal] = plugin.load()
     with plugin.blamed():
         signal = kind(**parameters)
+        signal.keep_members_in(models)
         folder = model_folder(models, plugin, signal, market)
         if folder.is_dir():
             with suppress(ModelError):  # what is damaged is fitted again

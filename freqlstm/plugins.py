@@ -51,6 +51,7 @@ class Plugin:
     digest: str = field(repr=False)  # SHA-256 of the file
     summary: str = ""  # first line of the file's docstring
     shadows: Path | None = None  # the file of the same name that this one hides
+    root: Path = field(default=Path(), repr=False)  # the project's folder, where other plugins are looked for first
 
     @property
     def module_name(self) -> str:
@@ -62,7 +63,10 @@ class Plugin:
         """Import the file and return its one public class; the same class each time while the process lives."""
         with quiet_tensorflow() if self.kind == "signal" else nullcontext():
             module = sys.modules.get(self.module_name) or _execute(self)
-        return _public_class(self, module)
+        loaded: Any = _public_class(self, module)
+        if self.kind == "signal":
+            loaded.project = self.root
+        return loaded  # type: ignore[no-any-return]
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
@@ -116,7 +120,7 @@ def discover(kind: Kind, root: Path) -> list[Plugin]:
         for path in sorted(folder.glob("*.py")):
             if path.name.startswith(("_", ".")):
                 continue
-            plugin = _read(kind, path, origin)
+            plugin = replace(_read(kind, path, origin), root=root)
             key = style_free(plugin.name)
             if key not in seen:
                 seen[key] = plugin
@@ -136,7 +140,7 @@ def find(kind: Kind, name: str, root: Path) -> Plugin:
         for path in (Path(name), root / name):
             if path.is_file():
                 origins = dict(_folders(kind, root))
-                return _read(kind, path.resolve(), origins.get(path.resolve().parent, "project"))
+                return replace(_read(kind, path.resolve(), origins.get(path.resolve().parent, "project")), root=root)
         raise UsageError(
             f"There is no file {name!r}. Give the path of a {kind} file, or a name that `freqlstm {FOLDERS[kind]}` lists."
         )

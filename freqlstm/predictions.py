@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ import pandas as pd
 from freqlstm import provenance
 from freqlstm.candles import Candles
 from freqlstm.errors import FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
-from freqlstm.features import companions
 from freqlstm.folds import Fold, FoldPlan, duration
 from freqlstm.jobs import Outcome, beat, caught, cores, parallel, watched
+from freqlstm.models import are_current, identity, members_of, model_id, read_beside, signal_class, source_digest
 from freqlstm.plugins import Plugin
 from freqlstm.progress import Progress, silent
 from freqlstm.signal import PREDICTION_COLUMNS, Signal, prediction_table
@@ -40,7 +40,8 @@ class Description:
     target: str
     warmup: int  # bars of one unbroken stretch before the first prediction
     needs_fit: bool
-    beside: list[str]  # symbols and external series that it reads beside a symbol's own candles
+    members: dict[str, Any] = field(default_factory=dict)  # identities of the signals that it is made of
+    beside: list[str] = field(default_factory=list)  # symbols and external series read beside a symbol's own candles
 
     def first_needed(self, start: pd.Timestamp, step: pd.Timedelta, plan: FoldPlan) -> pd.Timestamp | None:
         """The earliest candle that predictions from ``start`` on can use; None for "the first there is"."""
@@ -53,7 +54,7 @@ class Description:
 class Predictions:
     """The predictions of one signal over a time range, and how they came about."""
 
-    table: Tables  # symbol -> rows at the candles' open times, columns prediction, prediction_low, prediction_high
+    table: Tables  # symbol -> rows at the candles' open times, columns of PREDICTION_COLUMNS
     folds: list[dict[str, Any]]  # number, spans, model_id, from_cache, fit_seconds and what the fit reported
     fingerprint: str
     description: Description
@@ -68,24 +69,20 @@ def describe(
     Imports the plugin only the first time: the answer is kept under the digests of all sources. Unless ``jobs`` is 1, a
     plugin that uses Keras is imported in one of the processes that will fit it, so this one stays without TensorFlow.
     """
-    source, versions = _source_digest(plugin), provenance.library_versions(plugin.path)
+    source, versions = source_digest(plugin), provenance.library_versions(plugin.path)
     key = provenance.fingerprint([source, versions, dict(parameters)])
     path = models / plugin.name / "described" / f"{key[:32]}.json"
     if cache:
         with suppress(ModelError, TypeError, KeyError):
             sealed = provenance.read_sealed(path)
-            if sealed["key"] == key:
-                return Description(**sealed["description"])
+            known = Description(**sealed["description"])
+            if sealed["key"] == key and are_current(known.members, plugin.root):
+                return known
     workers = (jobs or cores()) if "keras" in versions else 1
     (found,) = parallel(workers, _described, [(plugin, dict(parameters))])
     if cache:
         provenance.write_sealed(path, {"key": key, "description": asdict(found)})
     return found
-
-
-def model_folder(models: Path, plugin: Plugin, signal: Signal, market: Market) -> Path:
-    """Where a signal fitted on these candles is kept: the name covers them, the parameters, all sources and versions."""
-    return models / plugin.name / _model_id(_identity(plugin, signal.parameters), market)
 
 
 def walk_forward(
@@ -114,10 +111,10 @@ def walk_forward(
     needed = description.first_needed(start, next(iter(market.values())).step, plan)
     market = {symbol: market[symbol].between(needed, end) for symbol in sorted(market)}
     folds = _folds(description, market, start, end, plan)
-    identity = _identity(plugin, description.parameters)
+    who = identity(plugin, description.parameters, description.members)
     fingerprint = provenance.fingerprint(
         {
-            **identity,
+            **who,
             "candles": {symbol: candles.digest for symbol, candles in market.items()},
             "range": [start, end],
             "min_train": plan.min_train,
@@ -128,7 +125,7 @@ def walk_forward(
     if cache and (found := _read(place, fingerprint, description, market, start)):
         progress(len(folds), len(folds), f"predictions of {plugin.name} from cache")
         return found
-    work = _Work(plugin, description, identity, models if cache else None, duration(plan.min_train))
+    work = _Work(plugin, description, who, models if cache else None, duration(plan.min_train))
     pieces = _run(work, folds, market, jobs, progress)
     table = _assembled(market, start, [tables for _, tables in pieces])
     records = [record for record, _ in pieces] if description.needs_fit else []
@@ -184,7 +181,7 @@ class _Work:
         return caught(work)
 
     def _signal(self) -> Signal:
-        return _signal_class(self.plugin)(**self.description.parameters)
+        return signal_class(self.plugin)(**self.description.parameters)
 
     def _fitted(self, fold: Fold, market: Market) -> tuple[Signal, dict[str, Any]]:
         past = {symbol: candles.between(None, fold.train_end) for symbol, candles in market.items()}
@@ -193,17 +190,19 @@ class _Work:
             for symbol, candles in past.items()
             if len(candles) and fold.train_end - max(candles.time[0], fold.train_start) >= self.min_train
         }
-        model_id = _model_id(self.identity, past)
-        folder = None if self.models is None else self.models / self.plugin.name / model_id
+        name = model_id(self.identity, past)
+        folder = None if self.models is None else self.models / self.plugin.name / name
         signal = None if folder is None else self._kept(folder, past)
         from_cache = signal is not None
         if signal is None:
-            signal = self._signal().fit(past, beat(self.beats, fold.number))
+            signal = self._signal()
+            signal.keep_members_in(self.models)
+            signal.fit(past, beat(self.beats, fold.number))
             if folder is not None:
                 signal.save(folder)
         record = {
             **{name: value if name == "number" else value.isoformat() for name, value in vars(fold).items()},
-            "model_id": model_id,
+            "model_id": name,
             "from_cache": from_cache,
             "fit_seconds": signal.training_["seconds"],
             "symbols": list(past),
@@ -216,7 +215,7 @@ class _Work:
         if not folder.is_dir():
             return None
         try:
-            signal = _signal_class(self.plugin).load(folder)
+            signal = signal_class(self.plugin).load(folder)
         except ModelError:
             return None
         seen = {symbol: each["digest"] for symbol, each in signal.training_["candles"].items()}
@@ -233,47 +232,20 @@ class _Work:
         return prediction_table(signal, candles)[candles.time >= fold.test_start]
 
 
-def _signal_class(plugin: Plugin) -> type[Signal]:
-    loaded = plugin.load()
-    if not issubclass(loaded, Signal):
-        raise PluginError(f"{plugin.path} does not hold a signal. Its class must subclass freqlstm.Signal.")
-    return loaded
-
-
 def _described(plugin: Plugin, parameters: dict[str, Any]) -> Outcome[Description]:
     def work() -> Description:
         with plugin.blamed():
-            signal = _signal_class(plugin)(**parameters)
+            signal = signal_class(plugin)(**parameters)
+            members = members_of(signal)
             warmup = signal.warmup
-            beside = [name for names in companions(signal.all_features) for name in names]
+            beside = read_beside(signal)
         if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
             raise PluginError(
                 f"The warmup of {type(signal).__name__} is {warmup!r}. It must be a whole number of bars."
             )
-        return Description(signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit, beside)
+        return Description(signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit, members, beside)
 
     return caught(work)
-
-
-def _source_digest(plugin: Plugin) -> str:
-    if provenance.file_digest(plugin.path) != plugin.digest:
-        raise PluginError(f"{plugin.path} was changed while it was being used. Run again.")
-    return provenance.source_digest(plugin.path)
-
-
-def _identity(plugin: Plugin, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Everything but the candles that decides what a fitted signal is."""
-    return {
-        "signal": plugin.name,
-        "source": _source_digest(plugin),
-        "versions": provenance.library_versions(plugin.path),
-        "parameters": parameters,
-    }
-
-
-def _model_id(identity: dict[str, Any], market: Market) -> str:
-    digests = {symbol: candles.digest for symbol, candles in market.items()}
-    return provenance.fingerprint({**identity, "candles": digests})[:16]
 
 
 # All folds

@@ -21,7 +21,7 @@ from freqlstm.files import atomic_folder, explained, jsonable
 from freqlstm.parameters import checked, declared
 from freqlstm.progress import Progress, silent
 
-PREDICTION_COLUMNS = ("prediction", "prediction_low", "prediction_high")
+PREDICTION_COLUMNS = ("prediction", "prediction_low", "prediction_high", "prediction_spread")
 FORMAT = 1  # of signal.json
 
 
@@ -41,6 +41,9 @@ class Signal:
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {"horizon": (1, math.inf), "seed": (0, 2**31 - 1)}
     in_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes that are not JSON values
     files: ClassVar[tuple[str, ...]] = ()  # data that it reads, relative to its own file: a change makes another signal
+
+    project: ClassVar[Path] = Path()  # the folder whose own signals come first where another is named
+    _kept_in: Path | None = None  # where the signals that it is made of are kept; None: they are not
 
     training_: dict[str, Any]  # what the last fit was given: see record_training
     report_: dict[str, Any]  # what the last fit has to tell, such as epochs and errors
@@ -68,7 +71,9 @@ class Signal:
     # What a plugin writes
 
     def predict(self, candles: Candles) -> pd.Series[float] | pd.DataFrame:
-        """A Series aligned to ``candles.time``, or a DataFrame with prediction, prediction_low and prediction_high.
+        """A Series aligned to ``candles.time``, or a DataFrame with the columns of :data:`PREDICTION_COLUMNS` that there are.
+
+        They are the prediction, the interval around it, and the standard deviation of the models that it averages.
 
         Row t is known at the close of bar t; NaN where the signal may not speak. The unit is that of ``target``: log
         return over the horizon, probability of a rise, or log realised variance over the horizon.
@@ -94,6 +99,11 @@ class Signal:
         """Every feature that predictions are made of: what these read beside the candles is loaded with them."""
         return self.features
 
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The names of other signals that it is made of; they have its horizon, target and seed."""
+        return ()
+
     def speaks_for(self, symbol: str) -> bool:
         """Whether predictions can be made for that symbol's candles."""
         return True
@@ -104,6 +114,15 @@ class Signal:
     def needs_fit(self) -> bool:
         """True if the signal learns from candles."""
         return type(self).learn is not Signal.learn or type(self).fit is not Signal.fit
+
+    @property
+    def kept_in(self) -> Path | None:
+        """The folder of fitted signals, in which those that it is made of are looked for before they are fitted."""
+        return self._kept_in
+
+    def keep_members_in(self, folder: Path | None) -> None:
+        """Set :attr:`kept_in`."""
+        self._kept_in = folder
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -168,7 +187,11 @@ class Signal:
                     "parameters": self.parameters,
                     "fitted": self._fitted(),
                     "versions": provenance.library_versions(path),
-                    "files": {file.name: provenance.file_digest(file) for file in sorted(temporary.iterdir())},
+                    "files": {
+                        file.relative_to(temporary).as_posix(): provenance.file_digest(file)
+                        for file in sorted(temporary.rglob("*"))
+                        if file.is_file()
+                    },
                 },
             )
 
@@ -194,7 +217,7 @@ class Signal:
                 )
         for name, digest in saved["files"].items():
             file = folder / name
-            if Path(name).name != name or not file.is_file():
+            if ".." in Path(name).parts or Path(name).is_absolute() or not file.is_file():
                 raise ModelError(f"{folder} lacks its file {name}. Delete the folder and fit the signal again.")
             if provenance.file_digest(file) != digest:
                 raise ModelError(
@@ -220,7 +243,7 @@ class Signal:
 
 
 def prediction_table(signal: Signal, candles: Candles) -> pd.DataFrame:
-    """What ``signal`` predicts, checked, with the three columns of :data:`PREDICTION_COLUMNS` (NaN if it gives no interval)."""
+    """What ``signal`` predicts, checked, with all columns of :data:`PREDICTION_COLUMNS` (NaN in those that it does not give)."""
     made = signal.predict(candles)
     who = f"{type(signal).__name__}.predict"
     if not isinstance(made, (pd.Series, pd.DataFrame)):
@@ -235,8 +258,8 @@ def prediction_table(signal: Signal, candles: Candles) -> pd.DataFrame:
     unknown = [name for name in table.columns if name not in PREDICTION_COLUMNS]
     if unknown or "prediction" not in table:
         raise PluginError(
-            f"{who} returned the columns {', '.join(map(str, table.columns))}. They must be prediction and, if there is "
-            f"an interval, prediction_low and prediction_high."
+            f"{who} returned the columns {', '.join(map(str, table.columns))}. They must be prediction and, where there "
+            f"are such, prediction_low, prediction_high and prediction_spread."
         )
     try:
         table = table.reindex(columns=list(PREDICTION_COLUMNS)).astype(np.float64)

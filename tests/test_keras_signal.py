@@ -20,8 +20,9 @@ from freqlstm import provenance
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, TooFewCandles
 from freqlstm.features import compute, feature
-from freqlstm.keras_signal import KerasSignal, _layers_of, _slope
+from freqlstm.keras_signal import KerasSignal, _layers_of
 from freqlstm.progress import silent
+from freqlstm.supervised import slope
 from freqlstm.targets import Target
 from freqlstm.training import Training, _AdamW, seeded
 from freqlstm.windows import gather
@@ -91,7 +92,7 @@ def test_predictions_are_there_after_the_warmup_and_on_every_bar_then(
     said = fitted.predict(market[BTC])
     assert fitted.warmup == 303  # 300 bars for what is scaled by the volatility, then 3 more to fill a window
     assert said.iloc[:303].isna().all(axis=None)
-    assert np.isfinite(said.iloc[303:].to_numpy()).all()
+    assert np.isfinite(said.iloc[303:, :3].to_numpy()).all()
     assert said.index.equals(market[BTC].time)
 
 
@@ -208,7 +209,7 @@ def test_the_best_epoch_is_restored() -> None:
     np.testing.assert_allclose(np.mean((output - target.label(units[check])) ** 2), min(errors), rtol=1e-5)
     wanted = np.quantile(units[check] - signal.slope_ * output, [0.05, 0.95])
     np.testing.assert_allclose(signal.spread_, wanted, rtol=1e-4)  # the interval is of that epoch too
-    assert signal.slope_ == pytest.approx(_slope(output, units[check]), abs=1e-6)
+    assert signal.slope_ == pytest.approx(slope(output, units[check]), abs=1e-6)
 
 
 def test_networks_of_other_seeds_differ(market: dict[str, Candles]) -> None:
@@ -240,10 +241,10 @@ def test_a_network_is_trained_as_if_it_were_the_first() -> None:
 
 def test_the_slope_is_least_squares_kept_between_zero_and_one() -> None:
     forecast = np.array([1.0, -1.0, 2.0])
-    assert _slope(forecast, 0.25 * forecast) == 0.25
-    assert _slope(forecast, 3 * forecast) == 1.0
-    assert _slope(forecast, -forecast) == 0.0
-    assert _slope(forecast * 0, forecast) == 0.0
+    assert slope(forecast, 0.25 * forecast) == 0.25
+    assert slope(forecast, 3 * forecast) == 1.0
+    assert slope(forecast, -forecast) == 0.0
+    assert slope(forecast * 0, forecast) == 0.0
 
 
 def test_the_interval_holds_the_share_of_validation_outcomes_that_was_asked_for(market: dict[str, Candles]) -> None:
@@ -258,8 +259,8 @@ def test_the_interval_holds_the_share_of_validation_outcomes_that_was_asked_for(
 
 def test_a_direction_is_a_probability_and_has_no_interval(market: dict[str, Candles]) -> None:
     said = Small(target="direction").fit(market).predict(market[BTC])
-    assert isinstance(said, pd.Series)
-    assert said.iloc[303:].between(0, 1).all()
+    assert "prediction_low" not in said
+    assert said["prediction"].iloc[303:].between(0, 1).all()
 
 
 def test_a_volatility_is_a_log_variance_over_the_horizon(market: dict[str, Candles]) -> None:

@@ -20,10 +20,10 @@ LAYERS = {
         "results", "rolling", "series_files", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
-        "connectors", "desk", "exchange", "jobs", "keras_signal", "parameters", "provenance", "selection", "signal",
-        "strategy", "training",
+        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "selection", "signal",
+        "strategy", "supervised", "training",
     },
-    4: {"engines", "plugins", "predictions"},
+    4: {"boosting", "engines", "models", "predictions"},
     5: {"backtest", "job", "manifest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
     6: {"report"},
     7: {"reproduce", "run"},
@@ -38,12 +38,13 @@ OWNERS = {
     "click": {"cli"},
     "fsspec": {"place"},
     "joblib": {"jobs"},
-    "keras": {"keras_signal", "training"},
+    "keras": {"boosting", "keras_signal", "training"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
+    "sklearn": {"linear"},
     "tensorflow": {"training"},
 }
 

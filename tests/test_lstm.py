@@ -55,7 +55,7 @@ def test_saving_and_loading_keeps_every_bit(lstm: Any, tmp_path: Path) -> None:
     fitted.save(tmp_path / "m")
     said, again = fitted.predict(candles), lstm.load(tmp_path / "m").predict(candles)
     pd.testing.assert_frame_equal(said, again, check_exact=True)
-    assert np.isfinite(said.iloc[fitted.warmup :].to_numpy()).all()
+    assert np.isfinite(said.iloc[fitted.warmup :, :3].to_numpy()).all()
 
 
 PROGRAM = """

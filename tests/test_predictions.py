@@ -18,13 +18,14 @@ import pandas as pd
 import pytest
 from conftest import make_candles
 
-from freqlstm import predictions
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, TooFewCandles, UsageError
 from freqlstm.external import ExternalSeries
 from freqlstm.folds import FoldPlan
+from freqlstm.models import identity, model_id
 from freqlstm.plugins import Plugin, find, shipped
 from freqlstm.predictions import Predictions, describe, walk_forward
+from freqlstm.signal import PREDICTION_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 BTC, ETH = "BTC/USDT", "ETH/USDT"
@@ -131,7 +132,7 @@ def test_the_folds_are_one_table_over_the_whole_range(
     made = walk()
     table = made.table[BTC]
     assert table.index.equals(market[BTC].between(START, END).time)
-    assert list(table.columns) == ["prediction", "prediction_low", "prediction_high"]
+    assert list(table.columns) == list(PREDICTION_COLUMNS)
     assert table["prediction"].notna().all()
     assert [fold["number"] for fold in made.folds] == [0, 1, 2, 3]
     assert made.folds[3]["test_end"] == "2024-01-02T20:00:00+00:00"  # the last one is cut
@@ -447,7 +448,7 @@ def test_another_backend_of_keras_makes_another_model_and_only_of_what_uses_kera
     for backend in ("tensorflow", "jax"):
         monkeypatch.setenv("KERAS_BACKEND", backend)
         for name, ids in found.items():
-            ids.add(predictions._model_id(predictions._identity(shipped("signal", name), {}), {}))
+            ids.add(model_id(identity(shipped("signal", name), {}, {}), {}))
     assert {name: len(ids) for name, ids in found.items()} == {"lstm": 2, "momentum": 1}
 
 

@@ -21,7 +21,7 @@ from freqlstm.errors import ModelError, PluginError, UnknownName, UsageError
 from freqlstm.features import feature
 from freqlstm.plugins import find
 from freqlstm.progress import Progress
-from freqlstm.signal import Signal, prediction_table
+from freqlstm.signal import PREDICTION_COLUMNS, Signal, prediction_table
 
 
 @feature(warmup=1)
@@ -246,8 +246,8 @@ class Says(Signal):
         ),
         (
             lambda c: c.frame,
-            "Says.predict returned the columns open, high, low, close, volume. They must be prediction and, if there is "
-            "an interval, prediction_low and prediction_high.",
+            "Says.predict returned the columns open, high, low, close, volume. They must be prediction and, where there "
+            "are such, prediction_low, prediction_high and prediction_spread.",
         ),
         (
             lambda c: c.close * np.inf,
@@ -267,9 +267,9 @@ def test_a_prediction_without_an_interval_has_nan_there(candles: Candles) -> Non
     signal = Says()
     signal.words = candles.close  # type: ignore[attr-defined]
     table = prediction_table(signal, candles)
-    assert list(table.columns) == ["prediction", "prediction_low", "prediction_high"]
+    assert list(table.columns) == list(PREDICTION_COLUMNS)
     assert table["prediction"].equals(candles.close.rename("prediction"))
-    assert table[["prediction_low", "prediction_high"]].isna().all(axis=None)
+    assert table[["prediction_low", "prediction_high", "prediction_spread"]].isna().all(axis=None)
 
 
 def test_a_signal_without_predict_says_what_is_missing(candles: Candles) -> None:

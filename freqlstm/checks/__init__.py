@@ -31,7 +31,7 @@ from freqlstm.checks.strategies import STRATEGY_CHECKS
 from freqlstm.checks.strategy_case import StrategyCase, history_of
 from freqlstm.demo import demo_market
 from freqlstm.errors import FreqlstmError, LookAheadError, PluginError, UnknownName
-from freqlstm.features import companions
+from freqlstm.models import read_beside
 from freqlstm.plugins import Plugin, find, shown
 from freqlstm.progress import Progress, silent
 from freqlstm.project import Project
@@ -112,7 +112,7 @@ def cases_of(
         strategies.append((plugin, signals, history_of(plugin, own, market)))
     used_signals = [_signal_class(plugin)(**values) for plugin, values in uses.values()]
     warmups = [signal.warmup for signal in used_signals]
-    beside = {name for signal in used_signals for names in companions(signal.all_features) for name in names}
+    beside = {name for signal in used_signals for name in read_beside(signal)}
     market = _attached(market, beside, root)
     ground = Ground.of(market, max([0, *warmups, *(history for _, _, history in strategies)]))
     cases = {key: SignalCase(plugin, ground, values) for key, (plugin, values) in uses.items()}

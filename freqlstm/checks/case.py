@@ -24,7 +24,13 @@ from freqlstm.plugins import Plugin, shown
 from freqlstm.predictions import Description, Predictions, describe, walk_forward
 from freqlstm.signal import Signal, prediction_table
 
-QUICK = {"seeds": 1, "epochs": 1, "seed": 1}  # of the parameters that a signal has: a peek shows in one epoch as well
+QUICK = {
+    "seeds": 1,
+    "epochs": 1,
+    "stages": 1,
+    "rounds": 5,
+    "seed": 1,
+}  # of the parameters that a signal has: a peek shows in one epoch as well
 
 
 def fresh(plugin: Plugin) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from freqlstm.bars import Bars
+from freqlstm.bars import ENDINGS, Bars
 from freqlstm.candles import Candles
 from freqlstm.checks.case import SignalCase, fresh
 from freqlstm.checks.contract import require_comments
@@ -254,7 +254,7 @@ def _joined(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> Forecasts:
     columns: dict[str, dict[str, pd.Series[float]]] = {}
     for alias, by_symbol in tables.items():
         for symbol, table in by_symbol.items():
-            for ending in ("", "_low", "_high"):
+            for ending in ENDINGS:
                 columns.setdefault(symbol, {})[f"{alias}{ending}"] = table[f"prediction{ending}"]
     return {symbol: pd.DataFrame(made) for symbol, made in columns.items()}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from freqlstm.backtest import decisions_for
-from freqlstm.bars import Bars, Decisions
+from freqlstm.bars import ENDINGS, Bars, Decisions
 from freqlstm.checks.case import Case, SignalCase, fresh
 from freqlstm.checks.ground import Market
 from freqlstm.checks.verdict import Event
@@ -79,6 +79,7 @@ class StrategyCase(Case):
                     columns[alias] - deviation,
                     columns[alias] + deviation,
                 )
+                columns[f"{alias}_spread"] = pd.Series(size, index=times).reindex(candles.time, fill_value=size[0])
             made[symbol] = pd.DataFrame(columns, index=candles.time)
         return made
 
@@ -150,6 +151,8 @@ def told(decisions: Decisions, times: pd.DatetimeIndex) -> pd.DataFrame:
             columns[f"vote of {name}"] = votes[decisions.offset :]
     for name in CONDITIONS:
         columns[f"decision {name}"] = getattr(decisions, name)
+    if decisions.share is not None:
+        columns["share of the exposure"] = decisions.share
     return pd.DataFrame(columns, index=times)
 
 
@@ -163,8 +166,9 @@ def history_of(plugin: Plugin, parameters: Mapping[str, Any], market: Market) ->
     """Bars that the conditions look back on; for a next() of its own, those that its indicators need to begin."""
     kind: Any = plugin.load()
     few = {symbol: candles.rows(0, NEW_CANDLES) for symbol, candles in market.items()}
-    ends = ("", "_low", "_high")
-    columns = [f"{alias}{end}" for alias in getattr(kind, "signals", {}) if issubclass(kind, Strategy) for end in ends]
+    columns = [
+        f"{alias}{end}" for alias in getattr(kind, "signals", {}) if issubclass(kind, Strategy) for end in ENDINGS
+    ]
     forecasts = {symbol: pd.DataFrame(0.0, candles.time, columns) for symbol, candles in few.items()}
     if not overrides_next(kind):
         symbol = next(iter(few))

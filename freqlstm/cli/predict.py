@@ -30,8 +30,8 @@ def predict(
     import math
 
     from freqlstm.cli.backtest import parameters_of
-    from freqlstm.features import companions
     from freqlstm.forecast import forecast, newest_model
+    from freqlstm.models import read_beside
     from freqlstm.plugins import find
     from freqlstm.selection import candles_of, with_beside
     from freqlstm.store import Project
@@ -42,8 +42,8 @@ def predict(
         project, warnings, pairs=(pair, *pairs) if pair else pairs, timeframe=timeframe, exchange=exchange
     )
     with plugin.blamed():
-        beside = companions(plugin.load()(**parameters).all_features)
-    market = with_beside(market, [name for names in beside for name in names], project, warnings)
+        beside = read_beside(plugin.load()(**parameters))
+    market = with_beside(market, beside, project, warnings)
     for warning in warnings:
         note(f"Warning: {warning}")
     with plugin.blamed():

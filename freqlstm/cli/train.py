@@ -40,8 +40,8 @@ def train(
     import pandas as pd
 
     from freqlstm.cli.backtest import parameters_of
-    from freqlstm.features import companions
     from freqlstm.forecast import train as fit
+    from freqlstm.models import read_beside
     from freqlstm.plugins import find
     from freqlstm.selection import candles_of, with_beside
     from freqlstm.store import Project
@@ -50,7 +50,7 @@ def train(
     plugin = find("signal", name, root)
     parameters = parameters_of(changes)
     with plugin.blamed():
-        beside = companions(plugin.load()(**parameters).all_features)
+        beside = read_beside(plugin.load()(**parameters))
     market = candles_of(
         project,
         warnings,
@@ -65,8 +65,7 @@ def train(
             symbol: candles.between(candles.time[-1] + candles.step - pd.Timedelta(days=90), None)
             for symbol, candles in market.items()
         }
-    names = [name for each in beside for name in each]
-    market = with_beside(market, names, project, warnings, accept_off_grid=accept_off_grid)
+    market = with_beside(market, beside, project, warnings, accept_off_grid=accept_off_grid)
     for warning in warnings:
         note(f"Warning: {warning}")
     with progress_bar() as progress:

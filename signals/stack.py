@@ -1,0 +1,73 @@
+"""The mean of several signals, or the mean that validation would have weighed best."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy.optimize import nnls
+
+from freqlstm.candles import Candles
+from freqlstm.models import fitted_member, loaded_member, save_member, unfitted_member
+from freqlstm.progress import Progress
+from freqlstm.signal import prediction_table
+from freqlstm.supervised import SupervisedSignal, TrainingData
+
+MEMBERS = {
+    "volatility": ("lstm_volatility", "lightgbm"),
+    "return": ("lstm", "lightgbm"),
+    "direction": ("lstm", "lightgbm"),
+}
+
+
+class Stack(SupervisedSignal):
+    features = ()  # those of its members are theirs
+    members: tuple[str, ...] = ()  # names of signals; none: an LSTM and trees
+    weights: Literal["equal", "validation"] = "equal"  # or the non-negative ones that fit the validation rows best
+
+    in_files = ("members_",)
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.members = tuple(dict.fromkeys(self.members or MEMBERS[self.target]))
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        return self.members
+
+    @property
+    def warmup(self) -> int:
+        return max(super().warmup, *(unfitted_member(self, name)[1].warmup for name in self.members))
+
+    def fit_to(self, data: TrainingData, market: dict[str, Candles], progress: Progress) -> np.ndarray:
+        self.members_ = {name: fitted_member(self, name, market, progress) for name in self.members}
+        said = np.full((len(self.members), len(data.matrix)), np.nan)
+        for symbol, span in data.spans.items():
+            said[:, span] = self._units(market[symbol])
+        said = said[:, data.check_rows]  # (members, rows)
+        self.weights_ = [1 / len(self.members)] * len(self.members)
+        spoken = np.isfinite(said).all(axis=0)
+        if self.weights == "validation" and spoken.any():
+            found, _ = nnls(said[:, spoken].T, data.check_units[spoken])
+            if found.sum() > 0:
+                self.weights_ = (found / found.sum()).tolist()
+        self.report_ |= {"weights": dict(zip(self.members, self.weights_, strict=True))}
+        return self.average(said)
+
+    def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
+        return self._units(candles)[:, rows]
+
+    def average(self, said: np.ndarray) -> np.ndarray:
+        return sum(weight * line for weight, line in zip(self.weights_, said, strict=True))
+
+    def _units(self, candles: Candles) -> np.ndarray:
+        """What every member predicts, in units of the target, shape (members, bars)."""
+        base, scale = self.aim.base_and_scale(candles)
+        tables = [prediction_table(member, candles)["prediction"] for member in self.members_.values()]
+        return np.array([(table.to_numpy() - base) / scale for table in tables])
+
+    def write_files(self, folder: Path) -> None:
+        for name, member in self.members_.items():
+            save_member(self, name, member, folder)
+
+    def read_files(self, folder: Path) -> None:
+        self.members_ = {name: loaded_member(self, name, folder) for name in self.members}
