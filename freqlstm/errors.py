@@ -13,6 +13,7 @@ FreqlstmError
 ├── PluginError            a strategy or signal file that cannot be used
 │   └── LookAheadError     a plugin whose past changes when only its future does
 ├── ModelError             a saved signal that is corrupt, foreign or does not match
+│   └── Diverged           a training whose loss became infinite or NaN
 ├── RunError               a run that cannot be reproduced or does not exist
 └── ExchangeError          the exchange, or the source of a series, did not answer as it should
     ├── ExchangeUnavailable   no connection, a server error or a time-out, after all retries
@@ -99,6 +100,10 @@ class LookAheadError(PluginError):
 
 class ModelError(FreqlstmError):
     """A saved signal that is corrupt, foreign or does not match."""
+
+
+class Diverged(ModelError):
+    """A training whose loss became infinite or NaN."""
 
 
 class RunError(FreqlstmError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,12 +15,16 @@ import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, TooFewCandles
+from freqlstm.event_log import EventLog
 from freqlstm.files import jsonable
 from freqlstm.models import model_folder
 from freqlstm.plugins import Plugin
 from freqlstm.progress import Progress, silent
 from freqlstm.provenance import read_sealed
+from freqlstm.recording import Checkpoints, Recorder, recorded
 from freqlstm.signal import Signal, prediction_table
+
+CHECKPOINTS = "checkpoints"  # the folder of models/SIGNAL in which unfinished fits are kept, each under its MODEL_ID
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,55 @@ class Forecast:
 
 
 def train(
-    plugin: Plugin, parameters: Mapping[str, Any], market: dict[str, Candles], models: Path, progress: Progress = silent
+    plugin: Plugin,
+    parameters: Mapping[str, Any],
+    market: dict[str, Candles],
+    models: Path,
+    progress: Progress = silent,
+    *,
+    resume: bool = False,
+    events: Path | None = None,
+    warn: list[str] | None = None,
 ) -> tuple[Signal, Path]:
-    """The signal fitted on all candles of ``market``, and the folder in which it was saved (or found, if it was fitted before)."""
+    """The signal fitted on all candles of ``market``, and the folder in which it was saved (or found, if it was fitted before).
+
+    The fit leaves a checkpoint after every epoch, named like the model, which is removed when the model is there. With
+    ``resume`` it goes on from there, to the same model bit for bit; without, it begins anew. With ``events`` it writes
+    what TensorBoard shows into ``events/SIGNAL-MODEL_ID``. What a person should know is added to ``warn``.
+    """
     kind: type[Signal] = plugin.load()
+    warnings = [] if warn is None else warn
     with plugin.blamed():
         signal = kind(**parameters)
         signal.keep_members_in(models)
         folder = model_folder(models, plugin, signal, market)
+        log = EventLog(events / f"{plugin.name}-{folder.name}") if events is not None else None
         if folder.is_dir():
             with suppress(ModelError):  # what is damaged is fitted again
-                return kind.load(folder), folder
-        signal.fit(market, progress)
-        signal.save(folder)
+                found = kind.load(folder)
+                if log is not None:
+                    warnings.append(
+                        f"It was fitted before, so {events} is told nothing. Delete {folder} to fit it again."
+                    )
+                return found, folder
+        checkpoints = Checkpoints(models / plugin.name / CHECKPOINTS / folder.name)
+        if resume and not checkpoints.exist():
+            others = sum(1 for each in checkpoints.folder.parent.glob("*/") if any(each.glob("*.json")))
+            warnings.append(
+                "There is no checkpoint of this signal with these parameters on these candles"
+                + (f", though {others} of others" if others else "")
+                + ": the fit begins anew."
+            )
+        if not resume:
+            checkpoints.remove()
+        with closing(log) if log is not None else nullcontext(), recorded(Recorder(checkpoints, log, warnings)):
+            try:
+                signal.fit(market, progress)
+            except KeyboardInterrupt:
+                if checkpoints.exist():
+                    warnings.append("What was fitted is kept: --resume goes on from it, on the same candles.")
+                raise
+            signal.save(folder)
     return signal, folder
 
 
@@ -123,7 +163,7 @@ def _trained_until(
 
 def forecast(signal: Signal, candles: Candles) -> Forecast:
     """The prediction at the newest candle, from as many candles before it as the signal needs."""
-    newest = candles.rows(max(0, len(candles) - signal.warmup - 512), len(candles))
+    newest = candles.rows(max(0, len(candles) - signal.memory - 512), len(candles))
     said = prediction_table(signal, newest).iloc[-1]
     if pd.isna(said["prediction"]):
         raise TooFewCandles(

@@ -73,6 +73,14 @@ def members_of(signal: Signal) -> dict[str, dict[str, Any]]:
     return found
 
 
+def read_beside(signal: Signal) -> list[str]:
+    """The symbols and external series that a signal, or one that it is made of, reads beside a symbol's own candles."""
+    found = {name for names in companions(signal.all_features) for name in names}
+    for name in signal.uses:
+        found |= {*read_beside(unfitted_member(signal, name)[1])}
+    return sorted(found)
+
+
 def are_current(members: Mapping[str, Any], root: Path) -> bool:
     """Whether the files behind these identities are still what they were; imports none of them."""
     for name, known in members.items():
@@ -86,7 +94,7 @@ def are_current(members: Mapping[str, Any], root: Path) -> bool:
 
 
 def unfitted_member(owner: Signal, name: str) -> tuple[Plugin, Signal]:
-    """The plugin ``name`` and a signal of it with the horizon, target, seed and cross of ``owner``."""
+    """The plugin ``name`` and a signal of it with what ``owner`` hands on: see :data:`SHARED`."""
     plugin = find("signal", name, owner.project)
     kind = signal_class(plugin)
     if kind.__name__ == type(owner).__name__:
@@ -102,14 +110,6 @@ def unfitted_member(owner: Signal, name: str) -> tuple[Plugin, Signal]:
         )
     member.keep_members_in(owner.kept_in)
     return plugin, member
-
-
-def read_beside(signal: Signal) -> list[str]:
-    """The symbols and external series that it, and every signal that it is made of, reads beside a symbol's own candles."""
-    found = {name for names in companions(signal.all_features) for name in names}
-    for name in signal.uses:
-        found.update(read_beside(unfitted_member(signal, name)[1]))
-    return sorted(found)
 
 
 def fitted_member(owner: Signal, name: str, market: Market, progress: Progress) -> Signal:

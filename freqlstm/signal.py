@@ -100,6 +100,11 @@ class Signal:
         return self.features
 
     @property
+    def memory(self) -> int:
+        """Bars before a bar that can make a difference to its row at all; more than the warm-up where the interval remembers longer."""
+        return self.warmup
+
+    @property
     def uses(self) -> tuple[str, ...]:
         """The names of other signals that it is made of; they have its horizon, target and seed."""
         return ()

@@ -5,18 +5,23 @@ The windows are gathered inside the training step, so none is stored twice.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from freqlstm.errors import ModelError, PluginError
+from freqlstm.errors import Diverged, PluginError
 from freqlstm.progress import Progress
+from freqlstm.recording import Snapshot, recorder
 from freqlstm.windows import gather
 
 BLOCK = 512  # windows predicted at a time, always so many: the bits of a product may depend on its shape
@@ -24,28 +29,40 @@ PATIENCE = 1  # epochs without a better validation error before training stops
 
 
 def _be_reproducible() -> None:
-    """One thread and no GPU: sums in parallel depend on how they are shared out. Folds are the parallel jobs here.
+    """One thread and no GPU: sums in parallel depend on how they are shared out. Folds are the parallel jobs here."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        _keep_tensorflow_to_one_thread()
+    elif backend == "jax":  # both are looked at when the first array is made
+        os.environ["NPROC"] = "1"
+        import_module("jax").config.update("jax_platforms", "cpu")
+        with suppress(
+            ImportError
+        ):  # Keras would in training, and TensorFlow's start-up messages are held back only now
+            import_module("tensorflow")
+    elif backend == "torch":
+        import_module("torch").set_num_threads(1)
 
-    A PluginError if TensorFlow runs otherwise in this process already, which cannot be changed any more.
-    """
-    if keras.backend.backend() == "tensorflow":
-        from tensorflow import config
 
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing each network, which must be
-        threading = config.threading
-        with suppress(RuntimeError):  # somebody has used TensorFlow in this process before: how is looked at below
-            config.set_visible_devices([], "GPU")
-        with suppress(RuntimeError):
-            threading.set_intra_op_parallelism_threads(1)
-        with suppress(RuntimeError):
-            threading.set_inter_op_parallelism_threads(1)
-        threads = threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()
-        gpus = config.get_visible_devices("GPU")
-        if threads != (1, 1) or gpus:
-            raise PluginError(
-                f"TensorFlow was used in this process before freqlstm could set it to one thread, without which no result is the "
-                f"same twice: it has {threads[0]} threads in an operation and {threads[1]} between them (0: as many as cores), and {len(gpus)} GPUs. Import freqlstm.keras_signal before TensorFlow is used."
-            )
+def _keep_tensorflow_to_one_thread() -> None:
+    """A PluginError if TensorFlow runs otherwise in this process already, which cannot be changed any more."""
+    from tensorflow import config
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing each network, which must be
+    threading = config.threading
+    with suppress(RuntimeError):  # somebody has used TensorFlow in this process before: how is looked at below
+        config.set_visible_devices([], "GPU")
+    with suppress(RuntimeError):
+        threading.set_intra_op_parallelism_threads(1)
+    with suppress(RuntimeError):
+        threading.set_inter_op_parallelism_threads(1)
+    threads = threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()
+    gpus = config.get_visible_devices("GPU")
+    if threads != (1, 1) or gpus:
+        raise PluginError(
+            f"TensorFlow was used in this process before freqlstm could set it to one thread, without which no result is the "
+            f"same twice: it has {threads[0]} threads in an operation and {threads[1]} between them (0: as many as cores), and {len(gpus)} GPUs. Import freqlstm.keras_signal before TensorFlow is used."
+        )
 
 
 _be_reproducible()
@@ -90,48 +107,105 @@ class Training:
         )
         self.optimizer = _AdamW(one_cycle, weight_decay=signal.weight_decay, clipnorm=1.0, name="adamw")
         self.optimizer.build(self.trainer.trainable_variables)
-        self.trainer.compile(self.optimizer, signal.loss(), jit_compile=False, steps_per_execution=16)
+        backend = keras.backend.backend()
+        self.trainer.compile(
+            self.optimizer,
+            signal.loss(),
+            jit_compile=backend == "jax",  # which runs every operation by itself otherwise
+            steps_per_execution=1 if backend == "torch" else 16,  # torch knows of no more
+        )
 
     def run(self, network: keras.Model, member: int, progress: Progress) -> tuple[np.ndarray, list[float]]:
         """Train ``network`` from the weights it has and leave it the best ones.
 
-        Returns its outputs on the validation rows, and the validation error after each epoch.
+        Returns its outputs on the validation rows, and the validation error after each epoch. Goes on from the snapshot
+        that a :func:`freqlstm.recording.recorder` has of this very training.
         """
         _copy(network, self.network)
         for variable in self.optimizer.variables:  # all of them begin at zero
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(np.zeros(variable.shape, variable.dtype))
         signal, loss = self.signal, self.signal.loss()
         shuffle = np.random.default_rng([signal.seed, member])
-        errors: list[float] = []
+        epochs: list[dict[str, float]] = []
         best = np.zeros(len(self.check_rows))
+        record = recorder()
+        key = self._key(network, member) if record else ""
+        if record and (kept := record.begin(key)):
+            epochs, best = list(kept.epochs), kept.arrays["output"]
+            _restore(network, kept, "best")
+            _restore(self.network, kept, "network")
+            _restore(self.optimizer, kept, "optimizer")
+            shuffle.bit_generator.state = kept.shuffle
         name, total = f"network {member + 1} of {signal.seeds}", signal.seeds * signal.epochs
-        for epoch in range(signal.epochs):
-            progress(member * signal.epochs + epoch, total, f"{name}, epoch {epoch + 1}")
+        while not self._is_over(errors := [each["validation_error"] for each in epochs]):
+            progress(member * signal.epochs + len(epochs), total, f"{name}, epoch {len(epochs) + 1}")
             order = shuffle.permutation(len(self.rows))
-            self.trainer.fit(
+            history = self.trainer.fit(
                 self.rows[order], self.labels[order], batch_size=signal.batch, epochs=1, shuffle=False, verbose=0
             )
             output = outputs(self.network, self.matrix, self.check_rows, signal.lookback)
-            error = float(loss(self.check_labels, output.astype(np.float32)[:, None]))
-            if not math.isfinite(error):
-                raise ModelError(
-                    f"Training of {type(signal).__name__} diverged in epoch {epoch + 1}: the validation error is {error}. "
-                    f"Lower learning_rate, which is {signal.learning_rate}."
-                )
-            if not errors or error < min(errors):
+            figures = {
+                "loss": float(history.history["loss"][0]),  # the mean over the epoch's steps
+                "validation_error": float(loss(self.check_labels, output.astype(np.float32)[:, None])),
+                "learning_rate": float(self.optimizer.learning_rate),  # after the epoch's last step
+            }
+            self._refuse_divergence(name, len(epochs) + 1, figures)
+            if not errors or figures["validation_error"] < min(errors):
                 _copy(self.network, network)
                 best = output
-            errors.append(error)
-            if epoch - int(np.argmin(errors)) >= PATIENCE:
-                break
+            epochs.append(figures)
+            if record:
+                arrays = {**_arrays(self.network, "network"), **_arrays(network, "best")}
+                arrays |= {**_arrays(self.optimizer, "optimizer"), "output": best}
+                record.epoch(key, Snapshot(arrays, epochs, shuffle.bit_generator.state))
         progress((member + 1) * signal.epochs, total, f"{name} fitted")
         return best, errors
+
+    def _is_over(self, errors: list[float]) -> bool:
+        """Whether there are epochs enough, or the last ones were no better."""
+        patient = not errors or len(errors) - 1 - int(np.argmin(errors)) < PATIENCE
+        return len(errors) >= self.signal.epochs or not patient
+
+    def _refuse_divergence(self, name: str, epoch: int, figures: dict[str, float]) -> None:
+        for what in ("loss", "validation_error"):
+            if not math.isfinite(figures[what]):
+                signal = self.signal
+                raise Diverged(
+                    f"Training of {type(signal).__name__} diverged in epoch {epoch} of {name}: the {what.replace('_', ' ')} is "
+                    f"{figures[what]}. Lower learning_rate, which is {signal.learning_rate}, or weight_decay, which is "
+                    f"{signal.weight_decay}."
+                )
+
+    def _key(self, network: keras.Model, member: int) -> str:
+        """A digest of all that decides what this training becomes, but for the code and the libraries."""
+        signal = self.signal
+        numbers = [signal.lookback, signal.seed, member, signal.epochs, signal.batch, signal.learning_rate]
+        digest = hashlib.sha256(
+            json.dumps([*numbers, signal.weight_decay, signal.loss().get_config()], default=str).encode()
+        )
+        given = [self.matrix, self.rows, self.labels, self.check_rows, self.check_labels]
+        for array in [*given, *_arrays(network, "network").values()]:
+            digest.update(f"{array.dtype} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:32]
+
+
+def _arrays(holder: Any, name: str) -> dict[str, np.ndarray]:
+    """Every variable of a network or an optimiser, those of random generators included."""
+    return {f"{name}_{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(holder.variables)}
+
+
+def _restore(holder: Any, kept: Snapshot, name: str) -> None:
+    for number, variable in enumerate(holder.variables):
+        variable.assign(kept.arrays[f"{name}_{number}"])
 
 
 def _copy(source: keras.Model, target: keras.Model) -> None:
     """Give one network the whole state of another, that of its random generators included."""
     for theirs, ours in zip(target.variables, source.variables, strict=True):
-        theirs.assign(ours)
+        theirs.assign(
+            np.array(keras.ops.convert_to_numpy(ours))
+        )  # JAX would share the memory, and overwrite it in training
 
 
 class _AdamW(keras.optimizers.AdamW):  # type: ignore[misc]

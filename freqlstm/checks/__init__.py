@@ -110,11 +110,11 @@ def cases_of(
         _require_known(plugin.name, by_column, columns)
         signals = {each: used(find("signal", name, root), by_column.get(each, {})) for each, name in columns.items()}
         strategies.append((plugin, signals, history_of(plugin, own, market)))
-    used_signals = [_signal_class(plugin)(**values) for plugin, values in uses.values()]
-    warmups = [signal.warmup for signal in used_signals]
-    beside = {name for signal in used_signals for name in read_beside(signal)}
+    signals_used = [_signal_class(plugin)(**values) for plugin, values in uses.values()]
+    beside = {name for signal in signals_used for name in read_beside(signal)}
     market = _attached(market, beside, root)
-    ground = Ground.of(market, max([0, *warmups, *(history for _, _, history in strategies)]))
+    warmups = [0, *(signal.warmup for signal in signals_used), *(history for _, _, history in strategies)]
+    ground = Ground.of(market, max(warmups), max([0, *(signal.memory for signal in signals_used)]))
     cases = {key: SignalCase(plugin, ground, values) for key, (plugin, values) in uses.items()}
     return [
         *cases.values(),

@@ -50,8 +50,9 @@ def check_saved_and_loaded(case: SignalCase) -> None:
     """A signal that was saved and loaded predicts the same, bit for bit."""
     fitted: Any = case.fitted
     loaded: Any = case.loaded()
-    if hasattr(fitted, "slope_"):
-        loaded.slope_ = fitted.slope_
+    for name in ("slope_", "calibration_"):  # which were made to say something
+        if hasattr(fitted, name):
+            setattr(loaded, name, getattr(fitted, name))
     for symbol, candles in case.ground.market.items():
         differs = first_difference(case.table(fitted, candles), case.table(loaded, candles))
         if differs:
@@ -102,7 +103,7 @@ def check_missing_predictions(case: SignalCase) -> None:
 
 
 def check_warmup(case: SignalCase) -> None:
-    """A prediction after the warm-up is the same however much history precedes it, but for rounding."""
+    """A prediction after the warm-up, and its interval after the memory, is the same however much history precedes it, but for rounding."""
     signal = case.ready
     candles = case.ground.smooth[case.ground.first.symbol]
     whole = case.table(signal, candles)
@@ -112,12 +113,17 @@ def check_warmup(case: SignalCase) -> None:
             continue
         later = candles.rows(row, len(candles))
         table = case.table(signal, later)[later.segment_age >= signal.warmup]
-        differs = first_difference(whole.loc[table.index], table, rounding + 1e-12)
+        early = table.index < later.time[0] + signal.memory * later.step
+        same = whole.loc[table.index]
+        for name in ("prediction_low", "prediction_high"):
+            table[name], same[name] = table[name].mask(early), same[name].mask(early)
+        differs = first_difference(same, table, rounding + 1e-12)
         if differs:
-            bar, _, before, after = differs
+            bar, column, before, after = differs
+            long = "memory" if column in ("prediction_low", "prediction_high") else "warm-up"
             raise PluginError(
-                f"{case.file}: its warm-up of {signal.warmup} bars is too short. Without the first {row} candles its prediction at "
-                f"{moment(bar)} is {after} instead of {before}."
+                f"{case.file}: its {long} of {signal.memory if long == 'memory' else signal.warmup} bars is too short. Without the "
+                f"first {row} candles its {column} at {moment(bar)} is {after} instead of {before}."
             )
 
 

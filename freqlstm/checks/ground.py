@@ -152,14 +152,17 @@ class Ground:
     plan: FoldPlan
 
     @classmethod
-    def of(cls, market: Market, warmup: int) -> Ground:
-        """Ground for plugins that need ``warmup`` bars, made of the first candles of ``market`` and of what is beside them."""
+    def of(cls, market: Market, warmup: int, memory: int = 0) -> Ground:
+        """Ground for plugins that need ``warmup`` bars and remember ``memory``, made of the first candles of ``market``.
+
+        What is beside them belongs to it.
+        """
         first = next(iter(market.values()))
         others = {name: other for candles in market.values() for name, other in candles.beside.items()}
         symbols = {**{name: each for name, each in others.items() if isinstance(each, Candles)}, **market}
         symbols = {symbol: symbols[symbol] for symbol in [*market, *sorted(symbols.keys() - market.keys())]}
         around = warmup + 60 + 2 * TEST + 20 * len(symbols)  # the first gap begins another warm-up
-        bars = min(max(BARS, around + TRAIN), len(first))
+        bars = min(max(BARS, around + TRAIN, memory + 60 + 2 * TEST), len(first))
         if bars < around + FEWEST_TRAIN:
             raise TooFewCandles(
                 f"{first.symbol} {first.timeframe} has {len(first):,} candles. A check with a warm-up of {warmup:,} bars needs "

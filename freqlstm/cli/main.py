@@ -38,6 +38,7 @@ VERBS = {
     "strategies": Verb("List strategies, or describe one.", "freqlstm strategies lstm_rsi"),
     "signals": Verb("List signals, or describe one.", "freqlstm signals lstm"),
     "train": Verb("Fit a signal and save it.", "freqlstm train --signal lstm"),
+    "evaluate": Verb("Compare the forecasts of signals on the same rows.", "freqlstm evaluate lstm momentum"),
     "predict": Verb("Print the newest forecast of a signal.", "freqlstm predict --signal lstm"),
     "backtest": Verb("Run a strategy over candles, to an HTML tearsheet.", "freqlstm backtest --strategy lstm_rsi"),
     "check": Verb("Prove that a plugin never peeks at the future.", "freqlstm check lstm_rsi"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from freqlstm.cli.console import (
+    PathName,
     json_option,
     note,
     pairs_option,
@@ -27,15 +28,19 @@ from freqlstm.cli.console import (
 @click.option("--exchange", metavar="NAME", help="Whose stored candles; demo is the synthetic market.")
 @click.option("--set", "changes", metavar="NAME=VALUE", multiple=True, help="A parameter of the signal.")
 @click.option("--accept-off-grid", is_flag=True, help="Take candles off the timeframe's grid as they are.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted fit from its last whole epoch.")
+@click.option("--tensorboard", "events", metavar="DIR", type=PathName(file_okay=False),
+              help="Write loss, validation error and learning rate of every epoch there.")  # fmt: skip
 @json_option
 @click.pass_obj
 def train(
     root: Path, /, name: str, pairs: tuple[str, ...], timeframe: str | None, timerange: str | None, exchange: str | None,
-    changes: tuple[str, ...], accept_off_grid: bool, as_json: bool,
+    changes: tuple[str, ...], accept_off_grid: bool, resume: bool, events: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit a signal on the newest candles of one or several pairs and save it under models/.
 
-    `freqlstm predict` then says what it expects next.
+    `freqlstm predict` then says what it expects next. A fit that is interrupted, even by a power cut, goes on with
+    --resume and gives the same model to the last bit.
     """
     import pandas as pd
 
@@ -66,10 +71,14 @@ def train(
             for symbol, candles in market.items()
         }
     market = with_beside(market, beside, project, warnings, accept_off_grid=accept_off_grid)
-    for warning in warnings:
-        note(f"Warning: {warning}")
-    with progress_bar() as progress:
-        signal, folder = fit(plugin, parameters, market, project.models, progress)
+    try:
+        with progress_bar() as progress:
+            signal, folder = fit(
+                plugin, parameters, market, project.models, progress, resume=resume, events=events, warn=warnings
+            )
+    finally:
+        for warning in warnings:
+            note(f"Warning: {warning}")
     if as_json:
         print_json({"folder": str(folder), "training": signal.training_, "report": signal.report_})
         return
