@@ -221,11 +221,16 @@ def test_an_honest_signal_that_reads_other_symbols_and_a_series_passes_every_che
         check(case)
 
 
-def test_a_network_that_reads_another_symbol_is_checked_on_what_it_can_know(tmp_path: Path) -> None:
-    parameters = {"features": ["return_lag_0", "return_lag_0@SOL/USDT"], "units": 2, "lookback": 3}
-    case = case_of(find("signal", "lstm", CHECKOUT), CHECKOUT, parameters=parameters)
-    for name in ("check_training", "check_missing_predictions", "check_walk_forward", "check_warmup"):
-        CHECKS[f"signal.{name}"](case)
+@pytest.mark.parametrize(
+    ("name", "more"), [("ridge", {}), pytest.param("lstm", {"units": 2, "lookback": 3}, marks=pytest.mark.slow)]
+)
+def test_a_signal_that_learns_from_another_symbol_is_checked_on_what_it_can_know(
+    name: str, more: dict[str, Any]
+) -> None:
+    parameters = {"features": ["return_lag_0"], "cross": ["SOL/USDT"], **more}
+    learner = case_of(find("signal", name, CHECKOUT), CHECKOUT, parameters=parameters)
+    for check in ("check_training", "check_missing_predictions", "check_walk_forward", "check_warmup"):
+        CHECKS[f"signal.{check}"](learner)
 
 
 @pytest.mark.parametrize("way", FUTURES)
