@@ -131,7 +131,9 @@ def compete(
         _Task(contender, seed, fold, symbols, contest.plan, models, cache, number)
         for number, (contender, seed, (fold, symbols)) in enumerate(
             (contender, seed, fold)
-            for contender in contest.contenders
+            for contender in sorted(
+                contest.contenders, key=lambda each: bool(each.description.members)
+            )  # made of others
             for seed in range(contest.seeds if contender.description.needs_fit else 1)
             for fold in contest.folds(warnings if contender is contest.contenders[0] else [])
         )
