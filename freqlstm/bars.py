@@ -169,6 +169,28 @@ def condition(bars: Bars, made: Any, where: str) -> Column | None:
     return made if isinstance(made, Column) else Column.of(pd.Series(values, index=bars.time), "condition")
 
 
+def share(bars: Bars, made: Any, where: str) -> np.ndarray | None:
+    """What a strategy's ``share`` returned, checked: one number a bar from 0 to 1, NaN where unknown; None for all of it."""
+    if made is None or isinstance(made, Absent):
+        return None
+    try:
+        values = np.asarray(made, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{where} returned what is not numbers: {error}. It must return one number a bar.") from error
+    if values.shape != (len(bars.candles),):
+        raise PluginError(
+            f"{where} returned a {type(made).__name__} of shape {values.shape}. It must be one number a bar, here "
+            f"{len(bars.candles)} of them, each from 0 to 1."
+        )
+    outside = np.flatnonzero((values < 0) | (values > 1))
+    if len(outside):
+        raise PluginError(
+            f"{where} is {values[outside[0]]:g} at {bars.time[outside[0]]:%Y-%m-%d %H:%M} UTC. It must be a share of the exposure, "
+            f"from 0 to 1: limit it with clip(0, 1)."
+        )
+    return values
+
+
 @dataclass(frozen=True)
 class Decisions:
     """What the four conditions say at the close of each bar of one symbol; shape (bars,), bool, False where not ready."""
@@ -179,10 +201,14 @@ class Decisions:
     exit_short: np.ndarray
     columns: Mapping[str, Column]  # the conditions as the strategy made them, on all bars that it was given
     offset: int = 0  # bars of history that were cut off in front
+    share: np.ndarray | None = None  # shape (bars,), of the exposure that an entry takes, above 0 up to 1; None: all
 
     def since(self, row: int) -> Decisions:
         """The decisions from ``row`` on."""
-        return replace(self, **{name: getattr(self, name)[row:] for name in CONDITIONS}, offset=self.offset + row)
+        return replace(
+            self, **{name: getattr(self, name)[row:] for name in CONDITIONS}, offset=self.offset + row,
+            share=None if self.share is None else self.share[row:],
+        )  # fmt: skip
 
     def fired(self, name: str, row: int) -> str:
         """The comparisons inside condition ``name`` that were true at ``row``."""

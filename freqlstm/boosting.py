@@ -85,7 +85,7 @@ class BoostedSignal(KerasSignal):
             raise PluginError(f"The base {self.base!r} of {type(self).__name__} predicts none of the training rows.")
         middle = 0.5 if self.target == "direction" else 0.0
         fit_label, check_label = self.aim.label(fit[1]) - middle, self.aim.label(check[1]) - middle
-        fit_sum, check_sum = start[fit[0]], start[check[0]]
+        fit_sum, check_sum = start[fit[0]] / self.stretch_, start[check[0]] / self.stretch_  # on the scale of labels
         error = _mse(check_label, check_sum)
         self.networks_, self.weights_ = [], []
         told: list[dict[str, Any]] = []
@@ -113,7 +113,7 @@ class BoostedSignal(KerasSignal):
             "validation_errors": [history for each in told for history in each["validation_errors"]],
         }  # fmt: skip
         forecast = np.full(len(data.check_rows), np.nan)
-        forecast[np.isin(data.check_rows, check[0])] = check_sum
+        forecast[np.isin(data.check_rows, check[0])] = self.stretch_ * check_sum
         return forecast
 
     def _stage(
@@ -145,7 +145,7 @@ class BoostedSignal(KerasSignal):
         for stage, weight in enumerate(self.weights_):
             for seed in range(self.seeds):
                 network = self.networks_[stage * self.seeds + seed]
-                said[seed] += self.shrinkage * weight * outputs(network, matrix, rows, self.lookback)
+                said[seed] += self.stretch_ * self.shrinkage * weight * outputs(network, matrix, rows, self.lookback)
         return said
 
     def _base_units(self, candles: Candles) -> np.ndarray:

@@ -118,7 +118,8 @@ class Desk:
         if (long and short) or sum(desk.taken for desk in strategy.desks) >= limit:
             return
         close = self.data.close[0]
-        size = self._size(max(0.0, strategy.broker.getvalue()) * p.exposure / limit, close)
+        exposure = p.exposure if self.decisions.share is None else p.exposure * float(self.decisions.share[row])
+        size = self._size(max(0.0, strategy.broker.getvalue()) * exposure / limit, close)
         reason = "enter_long" if long else "enter_short"
         refusal = self.market.refusal(size, close)
         if short and not self.allow_short:

@@ -69,11 +69,11 @@ class KerasSignal(SupervisedSignal):
             epochs.append(int(np.argmin(history)) + 1)
             errors.append(history)
         self.report_ |= {"best_epochs": epochs, "validation_errors": errors}
-        return self.average(self.aim.from_network(np.array(said)))
+        return self.average(self.in_units(np.array(said)))
 
     def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
         said = [outputs(network, matrix, rows, self.lookback) for network in self.networks_]
-        return self.aim.from_network(np.array(said))
+        return self.in_units(np.array(said))
 
     def built(self, n_features: int) -> keras.Model:
         """What ``build`` returns, if it is a network of the right shape that can be saved safely."""

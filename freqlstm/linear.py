@@ -35,4 +35,4 @@ class LinearSignal(SupervisedSignal):
     def _said(self, matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
         products = matrix[rows].astype(np.float64) * np.array(self.weights_)  # summed row by row: no other row counts
         said = np.asarray(products.sum(axis=1) + self.intercept_)
-        return said - 0.5 if self.target == "direction" else said
+        return said - 0.5 if self.target == "direction" else self.stretch_ * said

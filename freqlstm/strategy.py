@@ -5,7 +5,7 @@ The rules, for every engine. At the close of bar t, for each symbol that has a c
 1. A position whose exit condition is true, or which has been held for ``max_holding`` bars (the bar of its fill is the
    first), is closed at the open of the symbol's next candle, however late that comes.
 2. Without a position, an entry condition buys (or sells short) at the next open. The size is
-   ``exposure / max_positions`` of the equity at the close of t, slippage and commission included, as if the next candle
+   ``share * exposure / max_positions`` of the equity at the close of t, slippage and commission included, as if the next candle
    opened at that close, cut down to whole lots. Where it opens higher, the order costs more: what the cash does not
    cover is refused, so an ``exposure`` of 1 buys only where no gap follows. Long and short at once cancel each other, and there is no entry while ``max_positions`` positions and entry orders are open. The
    order is good for the next candle only: where that one is missing, it lapses.
@@ -38,7 +38,7 @@ import pandas as pd
 
 from freqlstm.absent import SignalNeeded
 from freqlstm.bars import CONDITIONS as CONDITIONS
-from freqlstm.bars import ENDINGS, Bars, condition
+from freqlstm.bars import ENDINGS, Bars, condition, share
 from freqlstm.bars import Decisions as Decisions
 from freqlstm.candles import COLUMNS, TIMEFRAMES, Candles, step_of
 from freqlstm.columns import Column
@@ -84,6 +84,13 @@ class Strategy(bt.Strategy):  # type: ignore[misc]
 
     def exit_short(self, bars: Bars) -> Any:
         """Where to buy back what was sold short. None: never."""
+        return None
+
+    def share(self, bars: Bars) -> Any:
+        """Share of ``exposure`` that an entry takes: one number from 0 to 1 a bar, known at its close. None: all of it.
+
+        Where it is 0 or missing, there is no entry.
+        """
         return None
 
     def next(self) -> None:
@@ -234,26 +241,35 @@ def decide(strategy: type[Strategy], parameters: Mapping[str, Any], bars: Bars) 
     """The conditions of ``strategy`` over all ``bars``; none is true before indicators and predictions are ready."""
     rules = rules_of(strategy, parameters)
     columns: dict[str, Column] = {}
-    for name in CONDITIONS:
+
+    def asked(name: str) -> Any:
         where = f"{strategy.__name__}.{name}"
         try:
-            made = getattr(rules, name)(bars)
+            return getattr(rules, name)(bars)
         except FreqlstmError:
             raise
         except (Exception, SystemExit) as error:  # a plugin that leaves the program would look like success
             if bars.without:
                 raise SignalNeeded(f"{where} stopped with {type(error).__name__}: {str(error).rstrip('.')}") from error
             raise failure(strategy, where, error) or PluginError(f"{where} failed: {error}.") from error
-        column = condition(bars, made, where)
+
+    for name in CONDITIONS:
+        column = condition(bars, asked(name), f"{strategy.__name__}.{name}")
         if column is not None:
             columns[name] = column
+    taken = share(bars, asked("share"), f"{strategy.__name__}.share")
     ready = bars.ready() & (bars.candles.segment_age >= strategy.warmup)
     never = np.zeros(len(bars.candles), dtype=bool)
 
     def known(name: str) -> np.ndarray:
         return np.asarray(columns[name]) & ready if name in columns else never
 
-    return Decisions(known("enter_long"), known("exit_long"), known("enter_short"), known("exit_short"), columns)
+    def entered(name: str) -> np.ndarray:
+        return known(name) if taken is None else known(name) & (taken > 0)
+
+    return Decisions(
+        entered("enter_long"), known("exit_long"), entered("enter_short"), known("exit_short"), columns, share=taken
+    )
 
 
 def failure(strategy: type[bt.Strategy], where: str, error: BaseException) -> PluginError | None:

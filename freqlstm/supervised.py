@@ -54,6 +54,7 @@ class SupervisedSignal(Signal):
     shrinks: ClassVar[bool] = True  # whether forecasts are multiplied by a slope in [0, 1] found in validation
 
     scaling_: dict[str, dict[str, list[float]]]  # symbol -> mean and std of each feature, from the fitted bars
+    stretch_: float  # from what the model says of labels to units of the target
     slope_: float  # in [0, 1], what is left of the model's forecast after validation
     spread_: list[float]  # in units of the target: what lies between prediction and prediction_low, prediction_high
 
@@ -70,6 +71,10 @@ class SupervisedSignal(Signal):
         t - lookback + 1 to t.
         """
         raise PluginError(f"{type(self).__name__} has no respond. It must write respond(self, matrix, rows, candles).")
+
+    def in_units(self, output: np.ndarray) -> np.ndarray:
+        """What a model that was trained on the labels of :attr:`aim` says, in units of the target."""
+        return self.stretch_ * self.aim.from_network(output)
 
     def average(self, said: np.ndarray) -> np.ndarray:
         """One forecast a row, shape (rows,), from those of all models, shape (models, rows)."""
@@ -114,6 +119,7 @@ class SupervisedSignal(Signal):
         """Fit scalers, model, slope and spread; the symbols of the market are pooled."""
         data = self.training_data(market)
         self.report_ = {"fitted_windows": len(data.fit_rows), "validation_windows": len(data.check_rows)}
+        self.stretch_ = self.aim.stretch(data.fit_units)
         forecast = self.fit_to(data, market, progress)
         spoken = np.isfinite(forecast)
         forecast, outcome = forecast[spoken], data.check_units[spoken]
@@ -181,6 +187,14 @@ class SupervisedSignal(Signal):
 
 
 def slope(forecast: np.ndarray, outcome: np.ndarray) -> float:
-    """The least-squares slope of ``outcome`` on ``forecast`` through the origin, kept in [0, 1]."""
+    """The least-squares slope of ``outcome`` on ``forecast`` through the origin less its standard error, kept in [0, 1].
+
+    What cannot be told from chance on the validation rows is left out: a forecast that is too large costs more than one
+    that is too small by as much.
+    """
     power = float(np.sum(forecast**2))
-    return min(1.0, max(0.0, float(np.sum(forecast * outcome)) / power)) if power > 0 else 0.0
+    if not power > 0:
+        return 0.0
+    found = float(np.sum(forecast * outcome)) / power
+    error = math.sqrt(float(np.mean((outcome - found * forecast) ** 2)) / power)
+    return min(1.0, max(0.0, found - error))

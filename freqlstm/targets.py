@@ -73,6 +73,12 @@ class Target:
             return np.asarray(np.tanh(units))
         return units + 0.5 if self.name == "direction" else units
 
+    def stretch(self, units: np.ndarray) -> float:
+        """The least-squares factor from labels back to units: a mean of compressed returns is smaller than their mean."""
+        label = self.label(units)
+        power = float(label @ label)
+        return float(units @ label) / power if self.name == "return" and power > 0 else 1.0
+
     def from_network(self, output: np.ndarray) -> np.ndarray:
         """A network's output in units; for a direction the output is a log odds."""
         return np.asarray(1 / (1 + np.exp(-output)) - 0.5) if self.name == "direction" else output

@@ -52,7 +52,7 @@ class LightGbm(SupervisedSignal):
         if not len(rows):
             return np.zeros(0)
         said = np.asarray(self.trees_.predict(matrix[rows], num_threads=1))
-        return said - 0.5 if self.target == "direction" else said
+        return said - 0.5 if self.target == "direction" else self.stretch_ * said
 
     def write_files(self, folder: Path) -> None:
         (folder / "trees.txt").write_text(self.trees_.model_to_string(), encoding="utf-8")

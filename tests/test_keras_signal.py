@@ -207,9 +207,10 @@ def test_the_best_epoch_is_restored() -> None:
     check = signal.split(usable)[1]
     output = np.asarray(signal.networks_[0](gather(raw, check, 4)))[:, 0]
     np.testing.assert_allclose(np.mean((output - target.label(units[check])) ** 2), min(errors), rtol=1e-5)
-    wanted = np.quantile(units[check] - signal.slope_ * output, [0.05, 0.95])
+    said = signal.stretch_ * output
+    wanted = np.quantile(units[check] - signal.slope_ * said, [0.05, 0.95])
     np.testing.assert_allclose(signal.spread_, wanted, rtol=1e-4)  # the interval is of that epoch too
-    assert signal.slope_ == pytest.approx(slope(output, units[check]), abs=1e-6)
+    assert signal.slope_ == pytest.approx(slope(said, units[check]), abs=1e-6)
 
 
 def test_networks_of_other_seeds_differ(market: dict[str, Candles]) -> None:
@@ -239,12 +240,19 @@ def test_a_network_is_trained_as_if_it_were_the_first() -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_the_slope_is_least_squares_kept_between_zero_and_one() -> None:
+def test_the_slope_of_what_fits_exactly_is_least_squares_kept_between_zero_and_one() -> None:
     forecast = np.array([1.0, -1.0, 2.0])
     assert slope(forecast, 0.25 * forecast) == 0.25
     assert slope(forecast, 3 * forecast) == 1.0
     assert slope(forecast, -forecast) == 0.0
     assert slope(forecast * 0, forecast) == 0.0
+
+
+def test_the_slope_leaves_out_its_own_standard_error() -> None:
+    forecast = np.array([1.0, -1.0, 1.0, -1.0])
+    outcome = 0.5 * forecast + np.array([0.2, 0.2, -0.2, -0.2])  # residuals of 0.2 that the forecast does not explain
+    assert slope(forecast, outcome) == pytest.approx(0.5 - 0.2 / 2)
+    assert slope(forecast, 0.05 * forecast + 3 * (outcome - 0.5 * forecast)) == 0.0
 
 
 def test_the_interval_holds_the_share_of_validation_outcomes_that_was_asked_for(market: dict[str, Candles]) -> None:

@@ -20,13 +20,15 @@ LAYERS = {
         "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
-        "desk", "exchange", "jobs", "keras_signal", "parameters", "plugins", "provenance", "recording", "selection", "signal",
+        "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "recording", "search", "selection", "signal",
         "strategy", "supervised", "training",
     },
-    4: {"engines", "models", "predictions"},
-    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "event_log", "forecast", "ledger", "scaffold"},
+    4: {"boosting", "engines", "models", "predictions"},
+    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "event_log", "forecast", "inner_folds",
+        "ledger", "scaffold", "tuning",
+    },
     6: {"report"},
-    7: {"reproduce", "run"},
+    7: {"reproduce", "run", "tuned"},
     8: {"cli"},
 }  # fmt: skip
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
@@ -38,13 +40,15 @@ OWNERS = {
     "click": {"cli"},
     "fsspec": {"place"},
     "joblib": {"jobs"},
-    "keras": {"keras_signal", "training"},
+    "keras": {"boosting", "keras_signal", "training"},
+    "optuna": {"tuning"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
     "tensorboard": {"event_log"},
+    "sklearn": {"linear"},
     "tensorflow": {"training"},
 }
 

@@ -151,6 +151,8 @@ def told(decisions: Decisions, times: pd.DatetimeIndex) -> pd.DataFrame:
             columns[f"vote of {name}"] = votes[decisions.offset :]
     for name in CONDITIONS:
         columns[f"decision {name}"] = getattr(decisions, name)
+    if decisions.share is not None:
+        columns["share of the exposure"] = decisions.share
     return pd.DataFrame(columns, index=times)
 
 

@@ -1,0 +1,120 @@
+"""The stack: a mean of signals, each fitted on the same candles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_candles
+
+from freqlstm.candles import Candles
+from freqlstm.errors import ModelError, PluginError, UnknownName
+from freqlstm.folds import FoldPlan
+from freqlstm.plugins import find
+from freqlstm.predictions import describe, walk_forward
+
+ROOT = Path(__file__).resolve().parents[1]
+BTC = "BTC/USDT"
+PAIR = ("ridge", "persistence")
+
+
+@pytest.fixture(scope="module")
+def market() -> dict[str, Candles]:
+    return {BTC: make_candles(4000)}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Any:
+    return find("signal", "stack", ROOT).load()
+
+
+def test_it_says_the_mean_of_what_its_members_say_times_its_slope(stack: Any, market: dict[str, Candles]) -> None:
+    fitted = stack(members=PAIR, horizon=3, target="volatility").fit(market)
+    said = fitted.predict(market[BTC])
+    one, two = (fitted.members_[name].predict(market[BTC]) for name in PAIR)
+    base, _ = fitted.aim.base_and_scale(market[BTC])
+    mean = (one["prediction"] + two) / 2
+    wanted = base + fitted.slope_ * (mean - base)
+    spoken = said["prediction"].notna()
+    assert spoken.sum() > 2000
+    np.testing.assert_allclose(said["prediction"][spoken], wanted[spoken], rtol=0, atol=1e-9)
+
+
+def test_its_spread_is_the_deviation_of_its_members(stack: Any, market: dict[str, Candles]) -> None:
+    fitted = stack(members=PAIR, horizon=3, target="volatility").fit(market)
+    one, two = (fitted.members_[name].predict(market[BTC]) for name in PAIR)
+    said = fitted.predict(market[BTC])["prediction_spread"].dropna()
+    wanted = (fitted.slope_ * (one["prediction"] - two).abs() / 2).reindex(said.index)
+    np.testing.assert_allclose(said, wanted, atol=1e-9)
+
+
+def test_weights_from_validation_leave_out_a_member_that_knows_nothing(stack: Any, market: dict[str, Candles]) -> None:
+    fitted = stack(members=PAIR, weights="validation", horizon=3, target="volatility").fit(market)
+    weights = fitted.report_["weights"]
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert (
+        weights["ridge"] > 0.9
+    )  # of a random walk, the last variance says nothing that the longer ones don't say better
+
+
+def test_its_members_have_its_horizon_target_and_seed(stack: Any, market: dict[str, Candles]) -> None:
+    fitted = stack(members=("ridge",), horizon=4, seed=9).fit(market)
+    member = fitted.members_["ridge"]
+    assert (member.horizon, member.target, member.seed) == (4, "return", 9)
+
+
+def test_it_waits_for_its_slowest_member(stack: Any) -> None:
+    ridge, har = (find("signal", name, ROOT).load() for name in ("ridge", "har"))
+    signal = stack(members=("ridge", "har"), target="volatility", horizon=600)
+    assert signal.warmup == max(ridge().warmup, har(horizon=600, target="volatility").warmup)
+
+
+def test_saving_and_loading_keeps_every_bit(stack: Any, market: dict[str, Candles], tmp_path: Path) -> None:
+    fitted = stack(members=PAIR, horizon=3).fit(market)
+    fitted.save(tmp_path / "m")
+    said, again = (each.predict(market[BTC]) for each in (fitted, stack.load(tmp_path / "m")))
+    pd.testing.assert_frame_equal(said, again, check_exact=True)
+    (tmp_path / "m" / "ridge" / "signal.json").unlink()
+    with pytest.raises(ModelError, match=r"lacks its file ridge/signal\.json"):
+        stack.load(tmp_path / "m")
+
+
+def test_an_unknown_member_is_refused_with_the_nearest_name(stack: Any, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"^No signal named 'lightgmb'\. Did you mean 'lightgbm'\?"):
+        stack(members=("lightgmb",)).warmup  # noqa: B018
+
+
+def test_it_cannot_be_made_of_itself(stack: Any) -> None:
+    with pytest.raises(PluginError, match=r"^Stack names itself among the signals that it is made of\. Name others\.$"):
+        stack(members=("stack", "ridge")).warmup  # noqa: B018
+
+
+SHOUTING = '''"""Says {much}."""
+from freqlstm import Signal
+class Own(Signal):
+    def predict(self, candles):
+        return candles.close * 0 + {much}
+'''
+
+
+def test_a_member_of_the_project_comes_first_and_a_change_of_it_makes_other_predictions(
+    market: dict[str, Candles], tmp_path: Path
+) -> None:
+    (tmp_path / "signals").mkdir()
+    own, models = tmp_path / "signals" / "own.py", tmp_path / "models"
+    start, end = market[BTC].time[3000], market[BTC].time[-1]
+    plan = FoldPlan(train="2d", test="1d", min_train="1d")
+    parameters = {"members": ["own"], "horizon": 1, "target": "volatility"}
+    tables, prints = [], []
+    for much in ("-13.8", "-13.6"):
+        own.write_text(SHOUTING.format(much=much))
+        plugin = find("signal", "stack", tmp_path)
+        made = walk_forward(plugin, parameters, market, start, end, plan, models, jobs=1)
+        tables.append(made.table[BTC]["prediction"])
+        prints.append(made.fingerprint)
+        assert describe(plugin, parameters, models, jobs=1).members["own"]["signal"] == "own"
+    assert prints[0] != prints[1]
+    assert not tables[0].equals(tables[1])
