@@ -148,10 +148,11 @@ def skill_of(forecasts: Mapping[str, Predictions], candles: Candles) -> dict[str
     """The forecast skill of every signal on one symbol, by its name in the strategy."""
     return {
         name: forecast_skill(
-            forecast.table[candles.symbol]["prediction"],
+            forecast.table[candles.symbol],
             candles,
             forecast.description.horizon,
             forecast.description.target,
+            forecast.description.parameters.get("interval"),
         )
         for name, forecast in forecasts.items()
     }

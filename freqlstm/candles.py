@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from freqlstm.errors import CandleError, OffGridCandles, UsageError
+from freqlstm.external import ExternalSeries
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 
@@ -47,12 +48,15 @@ class Candles:
 
     ``frame`` has the columns open, high, low, close, volume (float64; volume in units of the base asset) and a
     strictly increasing UTC index named ``time``: the open time of each candle. Row t is known at ``time[t] + step``.
+    ``beside`` holds what else was known, by symbol ("BTC/USDT") or name of a series ("fear_greed"): see
+    :meth:`with_beside`.
     """
 
     frame: pd.DataFrame
     symbol: str
     timeframe: str
     exchange: str = "demo"
+    beside: Mapping[str, Candles | ExternalSeries] = field(default_factory=dict)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, symbol: str, timeframe: str, exchange: str = "demo") -> Candles:
@@ -110,7 +114,25 @@ class Candles:
 
     def rows(self, first: int, last: int) -> Candles:
         """Candles number ``first`` up to but not including ``last``."""
-        return Candles(self.frame.iloc[first:last], self.symbol, self.timeframe, self.exchange)
+        cut = Candles(self.frame.iloc[first:last], self.symbol, self.timeframe, self.exchange)
+        return cut.with_beside(self.beside) if self.beside else cut
+
+    def with_beside(self, beside: Mapping[str, Candles | ExternalSeries]) -> Candles:
+        """These candles with others' candles and external series beside them, cut to the time of these.
+
+        Of other candles those that open no earlier than the first of these and close no later than the last; of a
+        series what was known by then, and of what was known at the first close only the newest value.
+        """
+        return replace(self, beside={name: self._known_with(other) for name, other in beside.items()})
+
+    def _known_with(self, other: Candles | ExternalSeries) -> Candles | ExternalSeries:
+        if not len(self):
+            return other.rows(0, 0)
+        last_close = self.time[-1] + self.step
+        if isinstance(other, ExternalSeries):
+            return other.known_between(self.time[0] + self.step, last_close)
+        alone = replace(other, beside={}) if other.beside else other
+        return alone.between(self.time[0], last_close - other.step + pd.Timedelta(1, "ns"))
 
     @cached_property
     def segment(self) -> np.ndarray:
@@ -156,10 +178,12 @@ class Candles:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over symbol, timeframe, exchange, times and values: equal if and only if the candles are."""
+        """SHA-256 over symbol, timeframe, exchange, times, values and all that is beside them: equal if and only if they are."""
         sha = hashlib.sha256(f"{self.exchange} {self.symbol} {self.timeframe}".encode())
         sha.update(self.time.as_unit("ns").asi8.tobytes())
         sha.update(self.frame[list(COLUMNS)].to_numpy(np.float64).tobytes())
+        for name in sorted(self.beside):
+            sha.update(f" {name} {self.beside[name].digest}".encode())
         return sha.hexdigest()
 
     def require_grid(self, accept_off_grid: bool = False) -> Candles:
@@ -264,6 +288,7 @@ def resample(candles: Candles, timeframe: str) -> Candles:
 
     A candle belongs to the bucket in which it *closes*, so no result holds anything that was unknown when its bucket
     ended; for candles on the grid that is the bucket in which they open. A bucket that lacks a candle is left out.
+    Candles beside these are resampled with them.
     """
     step = step_of(timeframe)
     if step % candles.step != pd.Timedelta(0):
@@ -275,4 +300,8 @@ def resample(candles: Candles, timeframe: str) -> Candles:
     grouped = candles.frame.groupby(bucket)
     table = grouped.agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
     complete = grouped.size().to_numpy() >= step // candles.step
-    return Candles(canonical(table[complete]), candles.symbol, timeframe, candles.exchange)
+    made = Candles(canonical(table[complete]), candles.symbol, timeframe, candles.exchange)
+    beside = {
+        name: resample(each, timeframe) if isinstance(each, Candles) else each for name, each in candles.beside.items()
+    }
+    return made.with_beside(beside) if beside else made

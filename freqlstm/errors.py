@@ -7,13 +7,15 @@ FreqlstmError
 │   ├── NoCandles          nothing stored for that symbol, timeframe and time range
 │   ├── TooFewCandles      something, but less than the work needs
 │   └── OffGridCandles     open times that are not multiples of the timeframe
+├── SeriesError            an external series that cannot be used as it is
+│   └── NoSeries           nothing stored of that name
 ├── StoreError             a file that cannot be read, written or locked
 ├── PluginError            a strategy or signal file that cannot be used
 │   └── LookAheadError     a plugin whose past changes when only its future does
 ├── ModelError             a saved signal that is corrupt, foreign or does not match
 │   └── Diverged           a training whose loss became infinite or NaN
 ├── RunError               a run that cannot be reproduced or does not exist
-└── ExchangeError          the exchange did not answer as it should
+└── ExchangeError          the exchange, or the source of a series, did not answer as it should
     ├── ExchangeUnavailable   no connection, a server error or a time-out, after all retries
     ├── RateLimited           still refused for too many requests after waiting
     ├── AccessDenied          keys, permissions or the caller's country are refused
@@ -76,6 +78,14 @@ class OffGridCandles(CandleError):
     """Open times that are not multiples of the timeframe."""
 
 
+class SeriesError(FreqlstmError):
+    """An external series that cannot be used as it is."""
+
+
+class NoSeries(SeriesError):
+    """Nothing is stored of that name."""
+
+
 class StoreError(FreqlstmError):
     """A file that cannot be read, written or locked."""
 
@@ -101,7 +111,7 @@ class RunError(FreqlstmError):
 
 
 class ExchangeError(FreqlstmError):
-    """The exchange did not answer as it should."""
+    """The exchange, or the source of a series, did not answer as it should."""
 
 
 class ExchangeUnavailable(ExchangeError):

@@ -24,15 +24,21 @@ class Feature:
     """A function of candles that gives one number a bar.
 
     ``function`` sees one unbroken stretch at a time. ``warmup`` is how many bars of it must lie before a bar for its
-    value to be exact; the values of the first ``warmup`` bars are not used.
+    value to be exact; the values of the first ``warmup`` bars are not used. ``beside`` names what it reads of
+    ``candles.beside``: symbols and external series, which are loaded with the candles.
     """
 
     name: str
     function: Callable[[Candles], pd.Series[Any] | np.ndarray]
     warmup: int
     description: str = ""
+    beside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.beside, tuple):
+            raise UsageError(
+                f'The feature {self.name!r} has beside={self.beside!r}. It must be a tuple of names, as in ("BTC/USDT",).'
+            )
         if isinstance(self.warmup, bool) or not isinstance(self.warmup, int) or self.warmup < 0:
             raise UsageError(
                 f"The warmup of feature {self.name!r} is {self.warmup!r}. It must be a whole number of bars, at least 0."
@@ -61,15 +67,18 @@ class Feature:
         return values
 
 
-def feature(warmup: int) -> Callable[[Callable[[Candles], pd.Series[Any] | np.ndarray]], Feature]:
+def feature(
+    warmup: int, beside: tuple[str, ...] = ()
+) -> Callable[[Callable[[Candles], pd.Series[Any] | np.ndarray]], Feature]:
     """Make a feature of a function, for example in a signal's own file; its name is the function's.
 
-    ``warmup`` is how many bars of an unbroken stretch must lie before a bar for its value to be exact.
+    ``warmup`` is how many bars of an unbroken stretch must lie before a bar for its value to be exact. ``beside`` names
+    the symbols ("BTC/USDT") and external series ("fear_greed") that it reads of ``candles.beside``.
     """
 
     def decorate(function: Callable[[Candles], pd.Series[Any] | np.ndarray]) -> Feature:
         description = (function.__doc__ or "").strip().partition("\n")[0]
-        return Feature(function.__name__, function, warmup, description)
+        return Feature(function.__name__, function, warmup, description, beside)
 
     return decorate
 

@@ -5,6 +5,8 @@ A feature's value is known at the close of its bar. Returns are divided by the v
 No value spans a gap, and none depends on where its unbroken stretch began: every memory here is finite, `warmup` bars.
 
 Write one's own with `@feature(warmup=...)`, or take one of `catalogue` with another length: `catalogue.momentum(30)`.
+`momentum_5@BTC/USDT` is that feature of another symbol at the same closed bar, `series:fear_greed` an external series as
+of the moment at which it became known.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from freqlstm import catalogue
+from freqlstm.beside import ACROSS, SERIES, across, of_series
 from freqlstm.candles import Candles
 from freqlstm.errors import UnknownName, UsageError
 from freqlstm.feature_base import HALFLIFE, Feature, ewma_warmup, feature, volatility
@@ -25,10 +28,13 @@ __all__ = [
     "FEATURES",
     "HALFLIFE",
     "Feature",
+    "across",
+    "companions",
     "compute",
     "ewma_volatility",
     "ewma_warmup",
     "feature",
+    "of_series",
     "resolve",
     "warmup",
 ]
@@ -59,6 +65,11 @@ def resolve(name: str | Feature) -> Feature:
     """The feature of that name, or the feature itself."""
     if isinstance(name, Feature):
         return name
+    if name.startswith(SERIES):
+        return of_series(name.removeprefix(SERIES))
+    if ACROSS in name:
+        own, _, symbol = name.partition(ACROSS)
+        return across(resolve(own), symbol)
     if name not in FEATURES:
         raise UnknownName("feature", name, FEATURES)
     return FEATURES[name]
@@ -67,6 +78,13 @@ def resolve(name: str | Feature) -> Feature:
 def warmup(names: Sequence[str | Feature]) -> int:
     """Bars of an unbroken stretch that must lie before a bar for all these features to be there."""
     return max((resolve(name).warmup for name in names), default=0)
+
+
+def companions(names: Sequence[str | Feature]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(symbols, external series) that these features read beside a symbol's own candles, each once, sorted."""
+    read = sorted({other for name in names for other in resolve(name).beside})
+    symbols = tuple(name for name in read if "/" in name)
+    return symbols, tuple(name for name in read if name not in symbols)
 
 
 def ewma_volatility(candles: Candles, halflife: int = HALFLIFE) -> pd.Series[float]:

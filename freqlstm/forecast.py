@@ -163,12 +163,12 @@ def _trained_until(
 
 def forecast(signal: Signal, candles: Candles) -> Forecast:
     """The prediction at the newest candle, from as many candles before it as the signal needs."""
-    newest = candles.rows(max(0, len(candles) - signal.warmup - 512), len(candles))
+    newest = candles.rows(max(0, len(candles) - signal.memory - 512), len(candles))
     said = prediction_table(signal, newest).iloc[-1]
     if pd.isna(said["prediction"]):
         raise TooFewCandles(
             f"{type(signal).__name__} can say nothing at {newest.time[-1] + newest.step} UTC: it needs {signal.warmup} candles of "
-            f"{candles.symbol} without a gap before it. Download the newest ones."
+            f"{' and '.join([candles.symbol, *candles.beside])} without a gap before it. Download the newest ones."
         )
     known_at = newest.time[-1] + newest.step
     trained = signal.training_["candles"].get(candles.symbol) if signal.needs_fit else None

@@ -121,7 +121,7 @@ class KerasSignal(SupervisedSignal):
         """What ``builder`` builds, with the weights of network ``number`` in the folder."""
         path = folder / f"model_{number}.keras"
         with seeded([self.seed, number]):
-            network = builder.built(len(self.features))
+            network = builder.built(len(self.all_features))
         try:
             with zipfile.ZipFile(path) as archive:
                 if b"Lambda" in archive.read("config.json") or b"__lambda__" in archive.read("config.json"):

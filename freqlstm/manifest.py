@@ -13,6 +13,7 @@ import pandas as pd
 from freqlstm import provenance, quality
 from freqlstm.candles import Candles
 from freqlstm.job import Job
+from freqlstm.plugins import Plugin
 from freqlstm.predictions import Predictions
 
 PACKAGES = (
@@ -29,20 +30,8 @@ def manifest(
         "synthetic": any(candles.synthetic for candles in used.values()),
         "start": job.start.isoformat(),
         "end": job.end.isoformat(),
-        "plugins": [
-            {
-                "kind": plugin.kind, "name": plugin.name, "origin": plugin.origin, "file": plugin.path.name,
-                "sha256": plugin.digest, "source": provenance.source_digest(plugin.path),
-            }
-            for plugin in job.plugins
-        ],
-        "candles": {
-            symbol: {
-                "exchange": candles.exchange, "timeframe": candles.timeframe, "rows": len(candles),
-                "first": candles.time[0].isoformat(), "last": candles.time[-1].isoformat(), "sha256": candles.digest,
-            }
-            for symbol, candles in used.items()
-        },
+        "plugins": [plugin_entry(plugin) for plugin in job.plugins],
+        "candles": {symbol: candle_entry(candles) for symbol, candles in used.items()},
         "quality": {
             symbol: quality.report(candles.frame, symbol, candles.timeframe).as_dict()
             for symbol, candles in used.items()
@@ -52,10 +41,32 @@ def manifest(
             name: {"fingerprint": forecast.fingerprint, "folds": forecast.folds} for name, forecast in forecasts.items()
         },
         "seed": job.seed,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": versions(),
         "machine": provenance.machine(),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }  # fmt: skip
+
+
+def plugin_entry(plugin: Plugin) -> dict[str, str]:
+    """Which file it was, and the digests of it and of all its sources."""
+    return {
+        "kind": plugin.kind, "name": plugin.name, "origin": plugin.origin, "file": plugin.path.name,
+        "sha256": plugin.digest, "source": provenance.source_digest(plugin.path),
+    }  # fmt: skip
+
+
+def candle_entry(candles: Candles) -> dict[str, Any]:
+    """Whose candles, how many, and their digest."""
+    return {
+        "exchange": candles.exchange, "timeframe": candles.timeframe, "rows": len(candles),
+        "first": candles.time[0].isoformat(), "last": candles.time[-1].isoformat(), "sha256": candles.digest,
+        **({"beside": {name: other.digest for name, other in candles.beside.items()}} if candles.beside else {}),
+    }  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def used_candles(job: Job, forecasts: Mapping[str, Predictions], symbol: str, history: int) -> Candles:

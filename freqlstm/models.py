@@ -14,13 +14,14 @@ from typing import Any
 from freqlstm import provenance
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError
+from freqlstm.features import companions
 from freqlstm.parameters import declared
 from freqlstm.plugins import Plugin, find
 from freqlstm.progress import Progress
 from freqlstm.signal import Signal
 
 Market = dict[str, Candles]
-SHARED = ("horizon", "target", "seed")  # parameters that a signal hands on to those that it is made of
+SHARED = ("horizon", "target", "seed", "cross")  # parameters that a signal hands on to those that it is made of
 
 
 def signal_class(plugin: Plugin) -> type[Signal]:
@@ -72,6 +73,14 @@ def members_of(signal: Signal) -> dict[str, dict[str, Any]]:
     return found
 
 
+def read_beside(signal: Signal) -> list[str]:
+    """The symbols and external series that a signal, or one that it is made of, reads beside a symbol's own candles."""
+    found = {name for names in companions(signal.all_features) for name in names}
+    for name in signal.uses:
+        found |= {*read_beside(unfitted_member(signal, name)[1])}
+    return sorted(found)
+
+
 def are_current(members: Mapping[str, Any], root: Path) -> bool:
     """Whether the files behind these identities are still what they were; imports none of them."""
     for name, known in members.items():
@@ -85,14 +94,20 @@ def are_current(members: Mapping[str, Any], root: Path) -> bool:
 
 
 def unfitted_member(owner: Signal, name: str) -> tuple[Plugin, Signal]:
-    """The plugin ``name`` and a signal of it with the horizon, target and seed of ``owner``."""
+    """The plugin ``name`` and a signal of it with what ``owner`` hands on: see :data:`SHARED`."""
     plugin = find("signal", name, owner.project)
     kind = signal_class(plugin)
     if kind.__name__ == type(owner).__name__:
         raise PluginError(f"{type(owner).__name__} names itself among the signals that it is made of. Name others.")
     known = declared(kind)
     with plugin.blamed():
-        member = kind(**{parameter: getattr(owner, parameter) for parameter in SHARED if parameter in known})
+        member = kind(
+            **{
+                parameter: getattr(owner, parameter)
+                for parameter in SHARED
+                if parameter in known and hasattr(owner, parameter)
+            }
+        )
     member.keep_members_in(owner.kept_in)
     return plugin, member
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from freqlstm.candles import Candles
 from freqlstm.errors import Diverged, FreqlstmError, ModelError, PluginError, TooFewCandles, UsageError
 from freqlstm.folds import Fold, FoldPlan, duration
 from freqlstm.jobs import Outcome, beat, caught, cores, parallel, watched
-from freqlstm.models import are_current, identity, members_of, model_id, signal_class, source_digest
+from freqlstm.models import are_current, identity, members_of, model_id, read_beside, signal_class, source_digest
 from freqlstm.plugins import Plugin
 from freqlstm.progress import Progress, silent
 from freqlstm.signal import PREDICTION_COLUMNS, Signal, prediction_table
@@ -40,13 +40,18 @@ class Description:
     target: str
     warmup: int  # bars of one unbroken stretch before the first prediction
     needs_fit: bool
-    members: dict[str, Any] = field(default_factory=dict)  # identities of the signals that it is made of
+    memory: int  # bars before a bar that can make a difference to its row
+    beside: list[str]  # symbols and external series that it reads beside a symbol's own candles
+    members: dict[str, Any]  # identities of the signals that it is made of
 
     def first_needed(self, start: pd.Timestamp, step: pd.Timedelta, plan: FoldPlan) -> pd.Timestamp | None:
         """The earliest candle that predictions from ``start`` on can use; None for "the first there is"."""
         if not self.needs_fit:
-            return start - self.warmup * step
-        return None if plan.expanding else start - duration(plan.embargo) - duration(plan.train) - self.warmup * step
+            return start - self.memory * step
+        if plan.expanding:
+            return None
+        train_start = start - duration(plan.embargo) - duration(plan.train)
+        return min(train_start - self.warmup * step, start - self.memory * step)
 
 
 @dataclass(frozen=True)
@@ -165,9 +170,19 @@ class _Work:
     def slice(self, fold: Fold, market: Market) -> Market:
         """The candles that one fold may use, and no more."""
         return {
-            symbol: candles.between(fold.train_start - self.description.warmup * candles.step, fold.test_end)
+            symbol: candles.between(
+                min(self._trained_from(fold, candles), self._remembered(fold, candles)), fold.test_end
+            )
             for symbol, candles in market.items()
         }
+
+    def _trained_from(self, fold: Fold, candles: Candles) -> pd.Timestamp:
+        """Where the candles of its fit begin."""
+        return fold.train_start - self.description.warmup * candles.step
+
+    def _remembered(self, fold: Fold, candles: Candles) -> pd.Timestamp:
+        """Where the candles begin that its predictions can depend on."""
+        return fold.test_start - self.description.memory * candles.step
 
     def fold(self, fold: Fold, market: Market) -> Outcome[tuple[dict[str, Any], Tables]]:
         """The fold's record and predictions."""
@@ -183,7 +198,10 @@ class _Work:
         return signal_class(self.plugin)(**self.description.parameters)
 
     def _fitted(self, fold: Fold, market: Market) -> tuple[Signal, dict[str, Any]]:
-        past = {symbol: candles.between(None, fold.train_end) for symbol, candles in market.items()}
+        past = {
+            symbol: candles.between(self._trained_from(fold, candles), fold.train_end)
+            for symbol, candles in market.items()
+        }
         past = {
             symbol: candles
             for symbol, candles in past.items()
@@ -226,7 +244,7 @@ class _Work:
         return signal if matches and signal.parameters == self.description.parameters else None
 
     def _predicted(self, signal: Signal, fold: Fold, candles: Candles) -> pd.DataFrame:
-        candles = candles.between(fold.test_start - self.description.warmup * candles.step, fold.test_end)
+        candles = candles.between(self._remembered(fold, candles), fold.test_end)
         speaks = signal.speaks_for(candles.symbol) and bool((candles.time >= fold.test_start).any())
         if not speaks:
             return pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))[
@@ -240,14 +258,24 @@ def _described(plugin: Plugin, parameters: dict[str, Any]) -> Outcome[Descriptio
         with plugin.blamed():
             signal = signal_class(plugin)(**parameters)
             members = members_of(signal)
-            warmup = signal.warmup
-        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+            beside = read_beside(signal)
+            warmup = _bars(signal, "warmup", signal.warmup)
+            memory = _bars(signal, "memory", signal.memory)
+        if memory < warmup:
             raise PluginError(
-                f"The warmup of {type(signal).__name__} is {warmup!r}. It must be a whole number of bars."
+                f"The memory of {type(signal).__name__} is {memory} bars and its warmup {warmup}. It cannot be shorter."
             )
-        return Description(signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit, members)
+        return Description(
+            signal.parameters, signal.horizon, signal.target, warmup, signal.needs_fit, memory, beside, members
+        )
 
     return caught(work)
+
+
+def _bars(signal: Signal, name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise PluginError(f"The {name} of {type(signal).__name__} is {value!r}. It must be a whole number of bars.")
+    return value
 
 
 # All folds

@@ -7,9 +7,8 @@ beside the result, and running it gives the same result.
 from __future__ import annotations
 
 import secrets
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from freqlstm.plugins import find, shown
 from freqlstm.predictions import describe
 from freqlstm.progress import Progress, silent
 from freqlstm.results import Result
-from freqlstm.selection import Selection, Warn
+from freqlstm.runfile import checked_keys, read_toml
+from freqlstm.selection import Selection, Warn, with_beside
 from freqlstm.store import CandleStore, Project
 from freqlstm.strategy import check_parameters, signals_of
 from freqlstm.timerange import timerange_text
@@ -64,55 +64,19 @@ class Run(Selection):
 
 def read_run(path: Path) -> Run:
     """The run of a TOML file; an unknown key or a value of the wrong type is refused."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"There is no run file {path}. Give one, or name a strategy with --strategy.") from None
-    except OSError as error:
-        raise UsageError(
-            f"The run file {path} cannot be read: {error.strerror}. Give a TOML file, or name a strategy with --strategy."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is not a TOML file: {error}. Correct it, or copy one from the folder backtests."
-        ) from error
+    content = read_toml(path, "name a strategy with --strategy")
     return run_of(content, str(path))
 
 
 def run_of(content: Mapping[str, Any], where: str) -> Run:
     """A run from the tables and keys of a run file; ``where`` names it in messages."""
-    values = _checked(Run, content, where)
+    values = checked_keys(Run, content, where)
     if "strategy" not in values:
         raise UsageError(f'{where} names no strategy. Add a line such as strategy = "lstm_rsi".')
     for name, kind in (("costs", Costs), ("folds", FoldPlan)):
         if name in values:
-            values[name] = kind(**_checked(kind, values[name], f"[{name}] of {where}"))
+            values[name] = kind(**checked_keys(kind, values[name], f"[{name}] of {where}"))
     return Run(**values)
-
-
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,), "bool": (bool,), "int": (int,), "float": (int, float), "tuple[str, ...]": (list, tuple),
-}  # fmt: skip
-
-
-_IN_WORDS = {
-    "str": "a text", "bool": "true or false", "int": "a whole number", "float": "a number",
-    "tuple[str, ...]": "a list of texts",
-}  # fmt: skip
-
-
-def _checked(kind: Any, content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    known = {item.name: item for item in fields(kind)}
-    for key, value in content.items():
-        if key not in known:
-            raise UnknownName(f"key in {where}", key, known)
-        wanted = _TYPES.get(str(known[key].type), (Mapping,))
-        fits = isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
-        if not fits or (list in wanted and not all(isinstance(each, str) for each in value)):
-            raise UsageError(
-                f"Key {key!r} in {where} is {value!r}. It must be {_IN_WORDS.get(str(known[key].type), 'a table')}."
-            )
-    return dict(content)
 
 
 def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: bool = True) -> Job:
@@ -134,6 +98,8 @@ def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: boo
     training = duration(run.folds.min_train) + duration(run.folds.embargo) if learns else None
     start, end = run.span(market, warn, training)
     market = {symbol: candles.between(None, end) for symbol, candles in market.items()}
+    beside = sorted({name for description in known.values() for name in description.beside})
+    market = with_beside(market, beside, project, warn, since=start, accept_off_grid=run.accept_off_grid)
     absent = [symbol for symbol, candles in market.items() if not len(candles.between(start, None))]
     if absent:
         raise NoCandles(
@@ -215,9 +181,13 @@ def save(result: Result, project: Project) -> tuple[Result, Path]:
 
 
 def find_run(project: Project, run_id: str) -> Path:
-    """The folder of a run, by its id or its beginning; "latest" is the newest."""
+    """The folder of a backtest, by its id or its beginning; "latest" is the newest. Evaluations lie beside them."""
     folders = (
-        sorted(p for p in project.results.glob("*") if p.is_dir() and not p.name.startswith("."))
+        sorted(
+            path
+            for path in project.results.glob("*")
+            if path.is_dir() and not path.name.startswith(".") and not (path / "evaluation.json").is_file()
+        )
         if project.results.is_dir()
         else []
     )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from freqlstm.candles import Candles, check_symbol, step_of
 from freqlstm.demo import ASSETS, demo_market
 from freqlstm.errors import NoCandles, TooFewCandles, UnknownName, UsageError
+from freqlstm.external import ExternalSeries
+from freqlstm.series_store import SeriesStore
 from freqlstm.store import CandleStore, Project
 from freqlstm.timerange import parse_timerange
 
 Warn = list[str]  # what a person should know is added to it
 DEMO = "demo"
+LATE = 3  # usual distances between two values, after which the next one is missed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,3 +116,66 @@ def candles_of(project: Project, warn: Warn, **given: Any) -> dict[str, Candles]
     market = selection.load(project, warn)
     start, end = selection.span(market, warn)
     return {symbol: candles.between(start, end) for symbol, candles in market.items()}
+
+
+def with_beside(
+    market: Mapping[str, Candles],
+    names: Collection[str],
+    project: Project,
+    warn: Warn,
+    *,
+    since: pd.Timestamp | None = None,
+    accept_off_grid: bool = False,
+) -> dict[str, Candles]:
+    """The market with what ``names`` stand for beside each symbol's candles: other symbols, and stored external series.
+
+    Other symbols' candles are those of the same exchange and timeframe, whether or not they are in the market; a symbol
+    is not put beside itself. What lacks from ``since`` on is added to ``warn``.
+    """
+    loaded: dict[str, Candles | ExternalSeries] = {}
+    made = dict(market)
+    for symbol, candles in market.items() if names else ():
+        for name in names:
+            if name not in loaded and name != symbol:
+                loaded[name] = _companion(name, symbol, candles, project, accept_off_grid)
+        made[symbol] = candles.with_beside({name: loaded[name] for name in names if name != symbol})
+        for name, other in made[symbol].beside.items():
+            warn.extend(_lacking(made[symbol], name, other, since))
+    return made
+
+
+def _companion(
+    name: str, symbol: str, candles: Candles, project: Project, accept_off_grid: bool
+) -> Candles | ExternalSeries:
+    if "/" not in name:
+        return SeriesStore(project.data).read(name)
+    try:
+        selection = Selection(
+            pairs=(name,), timeframe=candles.timeframe, exchange=candles.exchange, accept_off_grid=accept_off_grid
+        )
+        return selection.load(project, [])[name]
+    except (NoCandles, UnknownName) as error:
+        raise NoCandles(
+            f"A feature of {symbol} reads the candles of {name}, of the same exchange and timeframe. {error}"
+        ) from error
+
+
+def _lacking(candles: Candles, name: str, other: Candles | ExternalSeries, since: pd.Timestamp | None) -> list[str]:
+    """Sentences about either end of the candles, if nothing is beside them there, or nothing new."""
+    first = max(candles.time[0], since or candles.time[0]) + candles.step
+    last = candles.time[-1] + candles.step
+    ends = f"the candles of {candles.symbol} close from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    known = other.known_at if isinstance(other, ExternalSeries) else other.time + other.step
+    if not len(known) or known[0] > last:
+        return [f"Nothing of {name} was known in time: {ends}. Predictions that need it are missing."]
+    told = []
+    if known[0] > first:
+        told.append(
+            f"{name} is known from {known[0]:%Y-%m-%d %H:%M} UTC on only; {ends}. Before, predictions that need it are missing."
+        )
+    usual = np.median(np.diff(known.as_unit("ns").asi8)) if len(known) > 1 else last.as_unit("ns").value
+    if (last - known[-1]).value > LATE * usual:
+        told.append(
+            f"Nothing of {name} that is newer than {known[-1]:%Y-%m-%d %H:%M} UTC is stored; {ends}. Get the newest."
+        )
+    return told

@@ -93,7 +93,17 @@ class Signal:
     @property
     def warmup(self) -> int:
         """Bars of one unbroken stretch that must lie before the first bar with a prediction."""
-        return features_warmup(self.features)
+        return features_warmup(self.all_features)
+
+    @property
+    def all_features(self) -> tuple[str | Feature, ...]:
+        """Every feature that predictions are made of: what these read beside the candles is loaded with them."""
+        return self.features
+
+    @property
+    def memory(self) -> int:
+        """Bars before a bar that can make a difference to its row at all; more than the warm-up where the interval remembers longer."""
+        return self.warmup
 
     @property
     def uses(self) -> tuple[str, ...]:

@@ -14,12 +14,20 @@ import pandas as pd
 from freqlstm import labels
 from freqlstm.candles import Candles
 from freqlstm.errors import UsageError
+from freqlstm.reliability import calibration_error, reliability
 from freqlstm.stats import Figures
+from freqlstm.uncertainty import hac_error
 
 FEWEST_ROWS = 30  # below that, no skill is worth a number
 
 
-def forecast_skill(prediction: pd.Series[float], candles: Candles, horizon: int, target: str) -> Figures:
+def forecast_skill(
+    prediction: pd.Series[float] | pd.DataFrame,
+    candles: Candles,
+    horizon: int,
+    target: str,
+    interval: float | None = None,
+) -> Figures:
     """Errors and rank of ``prediction`` against what happened, beside *zero* and *persistence* on the same rows.
 
     | target     | zero                                                  | persistence                            |
@@ -31,12 +39,14 @@ def forecast_skill(prediction: pd.Series[float], candles: Candles, horizon: int,
     ``r2`` is 1 - SSE / SSE of zero; ``theil_u`` the root mean square error over that of zero (Theil, 1966);
     ``ic`` and ``rank_ic`` the correlations of prediction and outcome (Pearson, Spearman); ``directional_accuracy``
     leaves out what did not move and what took no side, and is None for volatility. ``dm_p_vs_...`` is the one-sided p-value of "no better than that", so near 1 for what is worse.
-    With fewer than 30 rows everything but ``rows`` is None.
+    ``calibration_error`` is that of :mod:`freqlstm.reliability`, for a direction. ``coverage`` is the share of outcomes between
+    prediction_low and prediction_high, where ``prediction`` is a table that has these, beside ``interval``, the share
+    that there should be. With fewer than 30 rows everything but ``rows`` is None.
     """
     outcome, zero, persistence = references(candles, horizon, target)
-    table = pd.DataFrame(
-        {"prediction": prediction.reindex(candles.time), "outcome": outcome, "zero": zero, "persistence": persistence}
-    )
+    given = prediction.to_frame("prediction") if isinstance(prediction, pd.Series) else prediction
+    given = given.reindex(index=candles.time, columns=["prediction", "prediction_low", "prediction_high"])
+    table = given[["prediction"]].assign(outcome=outcome, zero=zero, persistence=persistence)
     table = table[np.isfinite(table.to_numpy(np.float64)).all(axis=1)]
     rows = len(table)
     if rows < FEWEST_ROWS:
@@ -52,7 +62,7 @@ def forecast_skill(prediction: pd.Series[float], candles: Candles, horizon: int,
         "rmse": _rmse(error),
         "mae": _mae(error),
         "ic": correlation(said, came),
-        "rank_ic": correlation(_ranks(said), _ranks(came)),
+        "rank_ic": correlation(ranks(said), ranks(came)),
         "directional_accuracy": directional_accuracy(said, came, target),
         "persistence_directional_accuracy": directional_accuracy(table["persistence"].to_numpy(), came, target),
         "zero_rmse": _rmse(naive["zero"]),
@@ -61,13 +71,24 @@ def forecast_skill(prediction: pd.Series[float], candles: Candles, horizon: int,
         "persistence_mae": _mae(naive["persistence"]),
         "dm_p_vs_zero": diebold_mariano(error, naive["zero"], horizon),
         "dm_p_vs_persistence": diebold_mariano(error, naive["persistence"], horizon),
+        "calibration_error": calibration_error(reliability(said, came)) if target == "direction" else None,
+        **_coverage(given.loc[table.index], came, interval),
     }
 
 
 _FIGURES = (
     "r2", "theil_u", "rmse", "mae", "ic", "rank_ic", "directional_accuracy", "persistence_directional_accuracy",
     "zero_rmse", "zero_mae", "persistence_rmse", "persistence_mae", "dm_p_vs_zero", "dm_p_vs_persistence",
+    "calibration_error", "coverage", "interval",
 )  # fmt: skip
+
+
+def _coverage(given: pd.DataFrame, came: np.ndarray, interval: float | None) -> Figures:
+    low, high = given["prediction_low"].to_numpy(), given["prediction_high"].to_numpy()
+    there = np.isfinite(low + high)
+    if not there.any():
+        return {"coverage": None, "interval": None}
+    return {"coverage": float(np.mean(((came >= low) & (came <= high))[there])), "interval": interval}
 
 
 def references(
@@ -108,24 +129,29 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def diebold_mariano(error: np.ndarray, rival: np.ndarray, horizon: int) -> float | None:
+def diebold_mariano(error: np.ndarray, rival: np.ndarray, horizon: int, bars: np.ndarray | None = None) -> float | None:
     """One-sided p-value of "squared ``error`` is no smaller on average than the ``rival``'s" (Diebold and Mariano, 1995).
 
-    The variance is Newey and West's (1987) with the larger of horizon - 1 and 4 (n / 100)^(2/9) lags, since errors of
-    overlapping horizons move together. None where both err alike throughout.
+    The variance is that of :func:`hac_error`, since errors of overlapping horizons move together, and so do those of
+    several symbols at one of the ``bars``. Without these, the rows follow one another. None where both err alike throughout.
     """
     gain = rival**2 - error**2
-    rows = len(gain)
-    if rows < 2 or np.ptp(gain) == 0:
-        return None
-    lags = min(max(horizon - 1, int(4 * (rows / 100) ** (2 / 9))), rows - 1)
-    centred = gain - gain.mean()
-    variance = float(centred @ centred) / rows
-    for lag in range(1, lags + 1):
-        variance += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / rows
-    if variance <= 0:
-        return None
-    return 1 - NormalDist().cdf(float(gain.mean()) / math.sqrt(variance / rows))
+    wrong = hac_error(gain, np.arange(len(gain)) if bars is None else bars, horizon)
+    return None if wrong is None else NormalDist().cdf(-float(gain.mean()) / wrong)
+
+
+def qlike(said: np.ndarray, came: np.ndarray) -> np.ndarray:
+    """Loss of each row of log variances: ratio - log(ratio) - 1, ratio = what came over what was said (Patton, 2011)."""
+    return np.asarray(np.exp(came - said) - (came - said) - 1)
+
+
+def percentage_error(said: np.ndarray, came: np.ndarray, horizon: int) -> float | None:
+    """Mean absolute error of the realised volatility (the root of the variance), as a fraction of it.
+
+    Both are log variances over the horizon. Rows in which nothing moved are left out: there is no fraction of nothing.
+    """
+    moved = came > math.log(labels.SMALLEST_VARIANCE * horizon) + 1e-6
+    return float(np.mean(np.abs(np.exp((said - came)[moved] / 2) - 1))) if moved.any() else None
 
 
 def _rmse(error: np.ndarray) -> float:
@@ -136,6 +162,6 @@ def _mae(error: np.ndarray) -> float:
     return float(np.mean(np.abs(error)))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 1, equal values sharing their mean rank."""
     return pd.Series(values).rank().to_numpy()

@@ -9,21 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from freqlstm.candles import Candles
+from freqlstm import calibration as probabilities
+from freqlstm import conformal
+from freqlstm.candles import Candles, off_grid
 from freqlstm.errors import PluginError, TooFewCandles
 from freqlstm.features import DEFAULT_FEATURES, HALFLIFE, Feature, compute
 from freqlstm.features import warmup as features_warmup
 from freqlstm.folds import validation_split
 from freqlstm.progress import Progress
+from freqlstm.reliability import calibration_error, reliability
 from freqlstm.signal import PREDICTION_COLUMNS, Signal
 from freqlstm.targets import Target
 from freqlstm.windows import rows_with_window
 
+ACROSS = (  # features of every symbol in ``cross``
+    "return_lag_0", "return_lag_1", "return_lag_2", "momentum_5", "momentum_15", "volatility_ratio_15", "signed_volume",
+)  # fmt: skip
 CLIP = 5.0  # standard deviations: what lies further out is an accident of the tape, not something to learn
 
 
@@ -43,20 +49,28 @@ class SupervisedSignal(Signal):
     """A signal with a model of features; a plugin writes ``fit_to`` and ``respond``."""
 
     features: tuple[str | Feature, ...] = DEFAULT_FEATURES
+    cross: tuple[str, ...] = ()  # other symbols of which some features are read at the same closed bar, as "BTC/USDT"
     validation: float = 0.2  # share of the training bars, the last ones
     stride: int = 1  # bars from one training window to the next
     volatility_halflife: int = HALFLIFE  # bars, of the volatility that returns are scaled by
-    interval: float = 0.9  # share of validation outcomes between prediction_low and prediction_high
+    calibration: Literal["platt", "isotonic"] = "platt"  # how forecasts of a direction become probabilities
+    interval: float = 0.9  # share of outcomes between prediction_low and prediction_high
+    interval_step: float = 0.005  # by which that share follows an outcome of horizon 1; of h: over the root of h
+    interval_memory: int = 1440  # bars, at least, and at most twice as many, that it remembers having followed
 
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {
         "validation": (0.01, 0.9), "stride": (1, math.inf), "volatility_halflife": (1, math.inf), "interval": (0.01, 0.999),
+        "interval_step": (0.0, 1.0), "interval_memory": (1, 100_000),
     }  # fmt: skip
-    shrinks: ClassVar[bool] = True  # whether forecasts are multiplied by a slope in [0, 1] found in validation
+    shrinks: ClassVar[bool] = (
+        True  # whether validation finds a slope in [0, 1] for forecasts, or calibrates probabilities
+    )
 
     scaling_: dict[str, dict[str, list[float]]]  # symbol -> mean and std of each feature, from the fitted bars
     stretch_: float  # from what the model says of labels to units of the target
-    slope_: float  # in [0, 1], what is left of the model's forecast after validation
-    spread_: list[float]  # in units of the target: what lies between prediction and prediction_low, prediction_high
+    slope_: float  # in [0, 1], what is left of the model's forecast after validation; 1 for a direction
+    calibration_: dict[str, Any]  # of a direction: see the module calibration
+    errors_: list[float]  # quantiles of outcome - forecast in validation, in units of the target: see conformal.LEVELS
 
     # What a plugin writes
 
@@ -67,6 +81,7 @@ class SupervisedSignal(Signal):
     def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
         """Forecasts in units of the target, shape (models, len(rows)): one line for each of the models that are averaged.
 
+        For a direction, a unit is a probability: 0.1 says that a rise has one of 0.6.
         ``matrix`` holds the scaled features of ``candles``, shape (bars, features); row t may be made of the rows
         t - lookback + 1 to t.
         """
@@ -88,8 +103,16 @@ class SupervisedSignal(Signal):
         return 1
 
     @property
+    def all_features(self) -> tuple[str | Feature, ...]:
+        return (*self.features, *(f"{name}@{symbol}" for symbol in self.cross for name in ACROSS))
+
+    @property
     def warmup(self) -> int:
-        return max(features_warmup(self.features) + self.lookback - 1, self.aim.warmup)
+        return max(features_warmup(self.all_features) + self.lookback - 1, self.aim.warmup)
+
+    @property
+    def memory(self) -> int:
+        return self.warmup + (0 if self.target == "direction" else 2 * self.interval_memory - 1)
 
     def speaks_for(self, symbol: str) -> bool:
         return symbol in self.scaling_
@@ -97,7 +120,7 @@ class SupervisedSignal(Signal):
     def inputs(self, candles: Candles) -> pd.DataFrame:
         """The features as the model sees them: scaled for their symbol and clipped; known at the close of each bar."""
         self.require_fit(candles)
-        return self._scaled(compute(self.features, candles), candles.symbol)
+        return self._scaled(compute(self.all_features, candles), candles.symbol)
 
     def split(self, bars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(bars to fit on, bars to validate on) of those that have a window and a label, with the purge between."""
@@ -116,22 +139,41 @@ class SupervisedSignal(Signal):
     # Learning
 
     def learn(self, market: dict[str, Candles], progress: Progress) -> None:
-        """Fit scalers, model, slope and spread; the symbols of the market are pooled."""
+        """Fit scalers, model, slope and interval; the symbols of the market are pooled."""
         data = self.training_data(market)
         self.report_ = {"fitted_windows": len(data.fit_rows), "validation_windows": len(data.check_rows)}
         self.stretch_ = self.aim.stretch(data.fit_units)
         forecast = self.fit_to(data, market, progress)
         spoken = np.isfinite(forecast)
         forecast, outcome = forecast[spoken], data.check_units[spoken]
-        self.slope_ = slope(forecast, outcome) if self.shrinks else 1.0
-        tails = [(1 - self.interval) / 2, (1 + self.interval) / 2]
-        self.spread_ = np.quantile(outcome - self.slope_ * forecast, tails).tolist()
+        self.slope_, self.calibration_, self.errors_ = 1.0, {}, []
+        if self.target == "direction":
+            self._calibrate(forecast, outcome)
+            return
+        if self.shrinks:
+            self.slope_ = slope(forecast, outcome)
+        self.errors_ = conformal.calibrated(outcome - self.slope_ * forecast)
         self.report_["slope"] = self.slope_
+
+    def _calibrate(self, forecast: np.ndarray, outcome: np.ndarray) -> None:
+        if self.shrinks:
+            self.calibration_ = probabilities.fitted(self.calibration, forecast + 0.5, outcome + 0.5)
+        for name, said in (
+            ("raw", np.clip(forecast + 0.5, 0, 1)),
+            ("calibrated", self.after_validation(forecast) + 0.5),
+        ):
+            self.report_[f"calibration_error_{name}"] = calibration_error(reliability(said, outcome + 0.5))
+
+    def after_validation(self, forecast: np.ndarray) -> np.ndarray:
+        """What validation leaves of the forecasts of models, in units: the slope, or calibrated probabilities."""
+        if self.target == "direction":
+            return probabilities.applied(self.calibration_, forecast + 0.5) - 0.5
+        return self.slope_ * forecast
 
     def training_data(self, market: dict[str, Candles]) -> TrainingData:
         """The rows of all symbols that have a window and a label; finds the scaling of each symbol on the way."""
         self.scaling_ = {}
-        raw = {symbol: compute(self.features, candles) for symbol, candles in sorted(market.items())}
+        raw = {symbol: compute(self.all_features, candles) for symbol, candles in sorted(market.items())}
         units = {symbol: self.aim.units(market[symbol]) for symbol in raw}
         rows, bars = {}, {}
         for symbol, table in raw.items():
@@ -176,14 +218,41 @@ class SupervisedSignal(Signal):
         base, scale = self.aim.base_and_scale(candles)
         rows = rows_with_window(matrix, candles.segment, self.lookback)
         rows = rows[np.isfinite(base[rows] + scale[rows])]
-        said = self.slope_ * self.respond(matrix, rows, candles)  # (models, rows)
-        forecast = self.average(said)
-        values = np.full((len(candles), 4), np.nan)  # prediction, low, high, spread
-        values[rows, :3] = base[rows, None] + scale[rows, None] * (forecast[:, None] + [0.0, *self.spread_])
+        said = self.respond(matrix, rows, candles)  # (models, rows)
+        forecast = np.full(len(candles), np.nan)
+        forecast[rows] = self.after_validation(self.average(said))
+        table = pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))
+        table["prediction"] = base + scale * forecast
         if len(said) > 1:
-            values[rows, 3] = scale[rows] * said.std(axis=0)
-        table = pd.DataFrame(values, index=candles.time, columns=list(PREDICTION_COLUMNS))
-        return table[["prediction", "prediction_spread"]] if self.target == "direction" else table
+            table.iloc[rows, 3] = scale[rows] * self.after_validation(said).std(axis=0)
+        if self.target == "direction":
+            return table[["prediction", "prediction_spread"]]
+        below, above = self.around(forecast, candles)
+        table["prediction_low"], table["prediction_high"] = (
+            base + scale * (forecast + below),
+            base + scale * (forecast + above),
+        )
+        return table
+
+    def around(self, forecast: np.ndarray, candles: Candles) -> tuple[np.ndarray, np.ndarray]:
+        """How far below and above ``forecast``, all in units, its interval reaches; NaN where the memory is not complete.
+
+        Row t looks at the outcomes of the rows up to t - horizon only. A candle off the grid is not learned from.
+        """
+        opened, step = candles.time.as_unit("ns").asi8, candles.step.value
+        if not len(opened):
+            return forecast, forecast
+        rarities = conformal.rarity(self.aim.units(candles) - forecast, self.errors_)
+        rates = conformal.miss_rates(
+            np.where(off_grid(candles.time, candles.step), np.nan, rarities),
+            opened // step,
+            -(-opened[0] // step) + self.warmup,
+            horizon=self.horizon,
+            nominal=1 - self.interval,
+            step=self.interval_step / math.sqrt(self.horizon),
+            block=self.interval_memory,
+        )
+        return conformal.interval(rates, self.errors_)
 
 
 def slope(forecast: np.ndarray, outcome: np.ndarray) -> float:

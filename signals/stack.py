@@ -35,6 +35,10 @@ class Stack(SupervisedSignal):
         return self.members
 
     @property
+    def all_features(self) -> tuple[Any, ...]:
+        return ()
+
+    @property
     def warmup(self) -> int:
         return max(super().warmup, *(unfitted_member(self, name)[1].warmup for name in self.members))
 

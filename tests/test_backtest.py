@@ -18,7 +18,7 @@ from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.errors import NoCandles
 from freqlstm.folds import FoldPlan
-from freqlstm.job import Job
+from freqlstm.job import Job, SignalUse
 from freqlstm.plugins import find, shipped
 from freqlstm.results import Result
 from freqlstm.strategy import decide
@@ -186,3 +186,74 @@ def test_a_portfolio_enters_on_nothing_that_spans_a_hole_of_april_or_may_2021(re
         assert len(rows) > 100
         assert candles.segment[-1] > 0
         assert (candles.segment_age[rows] >= 280).all()
+
+
+TWO_LINES = '''"""Two straight lines through the last return, of which one is half as steep."""
+
+import numpy as np
+
+from freqlstm.supervised import SupervisedSignal
+
+
+class TwoLines(SupervisedSignal):
+    features = ("return_lag_0",)
+    horizon: int = 1
+    interval: float = 0.2
+    interval_memory: int = 100
+
+    def fit_to(self, data, market, progress):
+        x = data.matrix[data.fit_rows, 0].astype(float)
+        self.weight_ = float(x @ data.fit_units / (x @ x))
+        return self.respond(data.matrix, data.check_rows, None).mean(axis=0)
+
+    def respond(self, matrix, rows, candles):
+        return np.array([[self.weight_], [self.weight_ / 2]]) * matrix[rows, 0].astype(float)
+'''
+
+SURE = '''"""Buy where even the lower bound is a rise and the models agree; otherwise abstain."""
+
+from freqlstm import Strategy
+
+
+class Sure(Strategy):
+    signals = dict(prediction="two_lines")
+    params = dict(disagreement=1.0, max_holding=3)
+
+    def enter_long(self, bars):
+        return (bars.prediction_low > 0) & (bars.prediction_spread < self.p.disagreement)
+
+    def exit_long(self, bars):
+        return bars.prediction_high < 0
+'''
+
+
+def test_a_strategy_abstains_where_the_interval_reaches_below_zero_or_the_models_disagree(tmp_path: Path) -> None:
+    for kind, name, text in (("signals", "two_lines", TWO_LINES), ("strategies", "sure", SURE)):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / f"{name}.py").write_text(text)
+    frame = make_candles(3000).frame.copy()
+    undone = np.log(frame.close).diff().fillna(0.0).shift(1, fill_value=0.0)
+    frame[["open", "high", "low", "close"]] = frame[["open", "high", "low", "close"]].mul(np.exp(-0.8 * undone), axis=0)
+    candles = Candles(frame, "BTC/USDT", "1m")
+
+    def trades(**parameters: float) -> Result:
+        use = {"prediction": SignalUse(find("signal", "two_lines", tmp_path), {})}
+        plan = FoldPlan(train="20h", test="10h", min_train="10h")
+        work = job("sure", candles, root=tmp_path, start=2000, parameters=parameters)
+        return run(replace(work, signals=use, folds=plan), tmp_path)
+
+    result = trades()
+    entered = candles.time[candles.time.searchsorted(result.trades.decided_at) - 1]
+    said = result.predictions["BTC/USDT"]
+    assert 20 < len(entered) < 400
+    assert said["prediction_low"].notna().all()  # from the first bar of the range on: its memory lies before
+    assert (said["prediction_low"][entered] > 0).all()
+    assert (said["prediction"] > 0).sum() > 1.2 * (said["prediction_low"] > 0).sum()
+    skill = result.stats["skill"]["BTC/USDT"]["prediction"]
+    assert (skill["interval"], skill["coverage"]) == (0.2, pytest.approx(0.2, abs=0.03))
+    assert len(trades(disagreement=0.0).trades) == 0
+    calm = float(said["prediction_spread"].median())
+    some = trades(disagreement=calm)
+    rows = candles.time[candles.time.searchsorted(some.trades.decided_at) - 1]
+    assert 0 < len(rows) < len(entered)
+    assert (said["prediction_spread"][rows] < calm).all()

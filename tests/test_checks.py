@@ -16,11 +16,13 @@ from click.testing import CliRunner
 from freqlstm import predictions
 from freqlstm.candles import Candles
 from freqlstm.checks import SIGNAL_CHECKS, STRATEGY_CHECKS, StrategyCase, case_of, cases_of, run_checks
-from freqlstm.checks.ground import FUTURES, with_future
+from freqlstm.checks.ground import FUTURES, ages, with_future
 from freqlstm.checks.hints import hints
 from freqlstm.checks.verdict import Past, first_difference
 from freqlstm.cli.main import main
+from freqlstm.demo import demo_market
 from freqlstm.errors import LookAheadError, PluginError, TooFewCandles, UnknownName
+from freqlstm.external import ExternalSeries
 from freqlstm.plugins import discover, find
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -116,6 +118,11 @@ AHEAD = [
     ("quantile_threshold", "strategy.check_whole_pipeline", "its orders up to"),
     ("rare_peek", "strategy.check_conditions", "its condition enter_long (close.shift(-1) > (close * 1.01)) up to"),
     ("next_peek", "strategy.check_trading", "its orders up to"),
+    ("next_bar_of_another", "signal.check_features", "its feature 'ether_leads' up to"),
+    ("next_bar_of_another", "signal.check_predictions", "its predictions up to"),
+    ("next_bar_of_another", "signal.check_walk_forward", "its walk-forward predictions up to"),
+    ("series_by_date", "signal.check_features", "its feature 'mood_of_the_day' up to"),
+    ("series_by_date", "signal.check_walk_forward", "its walk-forward predictions up to"),
 ]
 AHEAD_SLOWLY = [  # a network is fitted
     ("scaled_on_everything", "signal.check_inputs", "its scaled inputs (return_lag_0) up to"),
@@ -186,6 +193,59 @@ def test_the_message_of_a_look_ahead_says_what_when_and_what_to_do() -> None:
 def test_every_cheat_in_the_folder_has_a_test() -> None:
     tested = {cheat for cheat, *_ in (*AHEAD, *AHEAD_SLOWLY, *OTHERWISE)}
     assert tested == {path.stem for path in CHEATS.glob("*.py")}
+
+
+# What is beside the candles
+
+HONEST = '''
+"""Another symbol that is not in the market, one that is, and a series: honest."""
+
+from freqlstm import Signal
+from freqlstm.features import compute
+
+
+class Beside(Signal):
+    features = ("momentum_5@SOL/USDT", "rsi_14@ETH/USDT", "series:mood")
+
+    def predict(self, candles):
+        return compute(self.features, candles).sum(axis=1, skipna=False)
+'''
+
+
+def test_an_honest_signal_that_reads_other_symbols_and_a_series_passes_every_check(tmp_path: Path) -> None:
+    case = written(tmp_path, "beside", HONEST)
+    assert set(case.ground.market) == {"BTC/USDT", "ETH/USDT"}
+    assert set(case.ground.first.beside) == {"SOL/USDT", "ETH/USDT", "mood"}
+    for check in SIGNAL_CHECKS:
+        check(case)
+
+
+def test_a_network_that_reads_another_symbol_is_checked_on_what_it_can_know(tmp_path: Path) -> None:
+    parameters = {"features": ["return_lag_0", "return_lag_0@SOL/USDT"], "units": 2, "lookback": 3}
+    case = case_of(find("signal", "lstm", CHECKOUT), CHECKOUT, parameters=parameters)
+    for name in ("check_training", "check_missing_predictions", "check_walk_forward", "check_warmup"):
+        CHECKS[f"signal.{name}"](case)
+
+
+@pytest.mark.parametrize("way", FUTURES)
+def test_another_future_is_another_one_for_what_is_beside_as_well_and_the_same_past(way: str) -> None:
+    ground = case(CHEATS / "series_by_date.py").ground
+    candles, cut = (
+        ground.first.with_beside({**ground.first.beside, "ETH/USDT": ground.market["ETH/USDT"]}),
+        ground.cuts[7],
+    )
+    other = with_future(candles, cut, way)
+    assert other.between(None, cut + candles.step).digest == candles.between(None, cut + candles.step).digest
+    for name in ("ETH/USDT", "mood"):
+        assert other.beside[name].digest != candles.beside[name].digest
+
+
+def test_a_gap_or_a_series_that_has_not_begun_beside_the_candles_counts_as_warm_up() -> None:
+    candles = demo_market("1m", ["BTC/USDT", "ETH/USDT"])
+    own, other = candles["BTC/USDT"].rows(0, 10), candles["ETH/USDT"].rows(0, 10)
+    gapped = replace(other, frame=other.frame.drop(other.time[[4, 5]]))
+    mood = ExternalSeries.of("mood", own.time[[0]], np.ones(1), own.time[[2]])
+    assert ages(own.with_beside({"ETH/USDT": gapped, "mood": mood})).tolist() == [-1, 1, 2, 3, -1, -1, 0, 1, 2, 3]
 
 
 # Cheats of the program itself

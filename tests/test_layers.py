@@ -14,21 +14,23 @@ PACKAGE = Path(__file__).resolve().parents[1] / "freqlstm"
 # A module imports from layers below its own, or from its own layer as long as no circle comes of it.
 LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
-    1: {"candles", "costs", "files", "place", "quality", "store", "timerange"},
+    1: {"candles", "costs", "external", "files", "place", "quality", "runfile", "series_store", "store", "timerange"},
     2: {
-        "absent", "bars", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
-        "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
+        "absent", "bars", "beside", "calibration", "catalogue", "columns", "conformal", "demo", "feature_base", "features", "folds",
+        "indicators", "ingest", "labels", "measures", "reliability", "residuals", "results", "rolling", "series_files", "skill",
+        "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
-        "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "recording", "search", "selection", "signal",
-        "strategy", "supervised", "training",
+        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "recording",
+        "search", "selection", "signal", "strategy", "supervised", "training",
     },
     4: {"boosting", "engines", "models", "predictions"},
-    5: {"backtest", "job", "manifest", "checks", "doctor", "download", "event_log", "forecast", "inner_folds",
-        "ledger", "scaffold", "tuning",
+    5: {
+        "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
+        "inner_folds", "job", "ledger", "manifest", "scaffold", "tuning",
     },
     6: {"report"},
-    7: {"reproduce", "run", "tuned"},
+    7: {"evaluation_run", "reproduce", "run", "tuned"},
     8: {"cli"},
 }  # fmt: skip
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
@@ -47,8 +49,8 @@ OWNERS = {
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
+    "sklearn": {"calibration", "linear"},
     "tensorboard": {"event_log"},
-    "sklearn": {"linear"},
     "tensorflow": {"training"},
 }
 

@@ -16,7 +16,14 @@ from freqlstm.errors import UsageError
 from freqlstm.plugins import find
 
 ROOT = Path(__file__).resolve().parents[1]
-FEW = {"features": ["return_lag_0", "range_1"], "seeds": 1, "epochs": 1, "units": 4, "lookback": 3}
+FEW = {
+    "features": ["return_lag_0", "range_1"],
+    "seeds": 1,
+    "epochs": 1,
+    "units": 4,
+    "lookback": 3,
+    "interval_memory": 100,
+}
 
 # Keras converts its variables in a way that numpy 2 has deprecated.
 pytestmark = pytest.mark.filterwarnings(
@@ -55,7 +62,8 @@ def test_saving_and_loading_keeps_every_bit(lstm: Any, tmp_path: Path) -> None:
     fitted.save(tmp_path / "m")
     said, again = fitted.predict(candles), lstm.load(tmp_path / "m").predict(candles)
     pd.testing.assert_frame_equal(said, again, check_exact=True)
-    assert np.isfinite(said.iloc[fitted.warmup :, :3].to_numpy()).all()
+    assert said["prediction"].iloc[fitted.warmup :].notna().all()
+    assert np.isfinite(said.iloc[fitted.memory :, :3].to_numpy()).all()
 
 
 PROGRAM = """

@@ -20,6 +20,7 @@ from conftest import make_candles
 
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError, TooFewCandles, UsageError
+from freqlstm.external import ExternalSeries
 from freqlstm.folds import FoldPlan
 from freqlstm.models import identity, model_id
 from freqlstm.plugins import Plugin, find, shipped
@@ -352,6 +353,38 @@ def test_a_run_that_is_killed_leaves_whole_models_only(
     assert same(made, walk({"slow": 0.7}, cache=False))
 
 
+# What a prediction remembers
+
+
+def test_a_fold_is_handed_what_its_rows_depend_on_and_fitted_on_no_more_than_before(tmp_path: Path) -> None:
+    """A memory that is longer than training span and warm-up together."""
+    (tmp_path / "signals").mkdir()
+    text = DRIFT.replace(
+        "    def learn", "    @property\n    def memory(self):\n        return 2000\n\n    def learn", 1
+    )
+    text = text.replace('["close"]', '["close"].to_frame("prediction").assign(prediction_low=candles.segment_age)')
+    (tmp_path / "signals" / "drift.py").write_text(text)
+    market, diary = {BTC: make_candles(4320)}, tmp_path / "diary"
+    start = START + pd.Timedelta("1D")
+    parameters = {"diary": str(diary)}
+    made = walk_forward(
+        find("signal", "drift", tmp_path),
+        parameters,
+        market,
+        start,
+        start + pd.Timedelta("12h"),
+        PLAN,
+        tmp_path,
+        jobs=1,
+    )
+    assert made.table[BTC]["prediction_low"].iloc[[0, 360]].tolist() == [
+        2000,
+        2000,
+    ]  # candles before the first of a fold
+    fits = [json.loads(line)[BTC] for line in diary.read_text().splitlines()]
+    assert fits[0] == ["2024-01-01 23:58:00+00:00", "2024-01-02 23:59:00+00:00"]
+
+
 # A description needs no candle
 
 
@@ -373,6 +406,9 @@ def test_a_description_says_which_candles_are_needed(drift: Plugin, tmp_path: Pa
     assert found.first_needed(START, minute, replace(PLAN, embargo="1h")) == START - pd.Timedelta(hours=25, minutes=2)
     assert found.first_needed(START, minute, replace(PLAN, expanding=True)) is None
     assert replace(found, needs_fit=False).first_needed(START, minute, PLAN) == START - 2 * minute
+    assert replace(found, needs_fit=False, memory=9).first_needed(START, minute, PLAN) == START - 9 * minute
+    assert replace(found, memory=9).first_needed(START, minute, PLAN) == START - pd.Timedelta(hours=24, minutes=2)
+    assert replace(found, memory=9000).first_needed(START, minute, PLAN) == START - 9000 * minute
 
 
 CACHED = """
@@ -398,6 +434,21 @@ def test_a_cached_table_is_served_without_tensorflow(tmp_path: Path) -> None:
 
 
 # Errors
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("'long'", "The memory of Drift is 'long'. It must be a whole number of bars."),
+        ("1", "The memory of Drift is 1 bars and its warmup 2. It cannot be shorter."),
+    ],
+)
+def test_a_memory_is_a_number_of_bars_no_shorter_than_the_warmup(tmp_path: Path, value: str, text: str) -> None:
+    (tmp_path / "signals").mkdir()
+    (tmp_path / "signals" / "drift.py").write_text(DRIFT + f"\n    memory = {value}\n")
+    with pytest.raises(PluginError) as caught:
+        describe(find("signal", "drift", tmp_path), {}, tmp_path / "models", jobs=1)
+    assert text in str(caught.value)
 
 
 def test_too_few_candles_for_the_first_fold_are_named(walk: Callable[..., Predictions]) -> None:
@@ -449,3 +500,45 @@ def test_another_backend_of_keras_makes_another_model_and_only_of_what_uses_kera
         for name, ids in found.items():
             ids.add(model_id(identity(shipped("signal", name), {}, {}), {}))
     assert {name: len(ids) for name, ids in found.items()} == {"lstm": 2, "momentum": 1}
+
+
+# What is beside the candles
+
+FOLLOWER = DRIFT.replace(
+    "Drift(Signal):", 'Drift(Signal):\n    features = ("return_lag_0@ETH/USDT", "series:mood")'
+).replace("return 2", "return 300")
+
+
+@pytest.fixture
+def follower(drift: Plugin, tmp_path: Path) -> Plugin:
+    drift.path.with_name("follower.py").write_text(FOLLOWER)
+    return find("signal", "follower", tmp_path)
+
+
+def test_a_description_tells_what_the_features_read_beside_the_candles(follower: Plugin, tmp_path: Path) -> None:
+    told = describe(follower, {}, tmp_path, jobs=1)
+    assert told.beside == [ETH, "mood"]
+    assert describe(follower, {}, tmp_path, jobs=1) == told  # from its file
+    assert describe(find("signal", "momentum", tmp_path), {}, tmp_path, jobs=1).beside == []
+
+
+def test_a_fit_is_kept_while_only_later_candles_of_another_symbol_or_later_values_change(
+    follower: Plugin, tmp_path: Path
+) -> None:
+    own, other = make_candles(3000), make_candles(3000, seed=3, symbol=ETH)
+    time = own.time[::60]
+    mood = ExternalSeries.of("mood", time, np.arange(len(time)), time + pd.Timedelta(minutes=90))
+    fold = START + pd.Timedelta(hours=6)
+
+    def folds(after: pd.Timestamp) -> list[dict[str, Any]]:
+        later = replace(other, frame=other.frame * np.where(other.time >= after, 2.0, 1.0)[:, None])
+        known = np.where(mood.known_at > after, -1.0, mood.value)
+        series = ExternalSeries.of("mood", mood.time, known, mood.known_at)
+        market = {BTC: own.with_beside({ETH: later, "mood": series})}
+        return walk_forward(follower, {}, market, START, END, PLAN, tmp_path / "models", jobs=1).folds
+
+    first = folds(END + pd.Timedelta(days=9))
+    again = folds(fold)
+    assert [each["from_cache"] for each in again] == [True, True, False, False]
+    assert [a["model_id"] == b["model_id"] for a, b in zip(first, again, strict=True)] == [True, True, False, False]
+    assert not any(each["from_cache"] for each in folds(START - pd.Timedelta(hours=1)))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_candles
 
 from freqlstm.candles import Candles
 from freqlstm.demo import demo_candles
-from freqlstm.errors import FreqlstmError, NoCandles, OffGridCandles, TooFewCandles, UnknownName, UsageError
-from freqlstm.selection import Selection, candles_of
+from freqlstm.errors import FreqlstmError, NoCandles, NoSeries, OffGridCandles, TooFewCandles, UnknownName, UsageError
+from freqlstm.external import ExternalSeries
+from freqlstm.selection import Selection, candles_of, with_beside
+from freqlstm.series_store import SeriesStore
 from freqlstm.store import CandleStore, Project
 
 
@@ -139,3 +142,77 @@ def test_a_selection_that_cannot_be_is_refused(wrong: dict[str, object], message
     with pytest.raises(FreqlstmError) as refused:
         Selection(**wrong)  # type: ignore[arg-type]
     assert str(refused.value).startswith(message)
+
+
+# What is beside the candles
+
+
+def test_other_symbols_and_series_are_put_beside_each_symbol_but_not_itself(project: Project) -> None:
+    btc, eth = store(project), store(project, symbol="ETH/USDT")
+    SeriesStore(project.data).write(mood(btc.time[0]), {})
+    warn: list[str] = []
+    market = {"BTC/USDT": btc.rows(1000, 3000), "ETH/USDT": eth.rows(1000, 3000)}
+    made = with_beside(market, ["BTC/USDT", "mood"], project, warn)
+    assert set(made["BTC/USDT"].beside) == {"mood"}
+    assert set(made["ETH/USDT"].beside) == {"BTC/USDT", "mood"}
+    assert made["ETH/USDT"].beside["BTC/USDT"].digest == btc.rows(1000, 3000).digest
+    assert warn == []
+    assert with_beside(market, [], project, warn)["BTC/USDT"] is market["BTC/USDT"]
+
+
+def test_a_pair_that_is_not_traded_comes_from_the_same_exchange(project: Project) -> None:
+    eth = store(project, symbol="ETH/USDT", exchange="kraken")
+    store(project)
+    with pytest.raises(NoCandles) as refused:
+        with_beside({"ETH/USDT": eth}, ["BTC/USDT"], project, [])
+    assert str(refused.value) == (
+        "A feature of ETH/USDT reads the candles of BTC/USDT, of the same exchange and timeframe. No 1m candles of BTC/USDT "
+        "from kraken are stored. Stored: BTC/USDT 1m from binance, ETH/USDT 1m from kraken. Bring them with `freqlstm download` "
+        "or `freqlstm import`."
+    )
+    demo = {"BTC/USDT": demo_candles("BTC/USDT", "1d")}
+    assert with_beside(demo, ["SOL/USDT"], project, [])["BTC/USDT"].beside["SOL/USDT"].exchange == "demo"
+    with pytest.raises(
+        NoCandles, match=r"^A feature of BTC/USDT reads the candles of DOGE/USDT, .* No pair of the demo market"
+    ):
+        with_beside(demo, ["DOGE/USDT"], project, [])
+
+
+def test_a_series_that_is_not_stored_is_told_with_what_stores_it(project: Project) -> None:
+    btc = store(project)
+    SeriesStore(project.data).write(mood(btc.time[0]), {})
+    with pytest.raises(NoSeries) as refused:
+        with_beside({"BTC/USDT": btc}, ["mod"], project, [])
+    assert str(refused.value) == (
+        "No stored external series named 'mod'. Did you mean 'mood'? `freqlstm import-series mod FILE --time COLUMN --known-after "
+        "1d` or `freqlstm download-series` stores one."
+    )
+
+
+def test_what_lacks_at_either_end_is_told(project: Project) -> None:
+    eth = store(project, symbol="ETH/USDT")
+    btc = make_candles(3000)
+    CandleStore(project.data).write(Candles(btc.frame.iloc[600:2000], "BTC/USDT", "1m", "binance"))
+    SeriesStore(project.data).write(mood(eth.time[0]), {})
+    warn: list[str] = []
+    with_beside({"ETH/USDT": eth}, ["BTC/USDT", "mood"], project, warn)
+    ends = "the candles of ETH/USDT close from 2024-01-01 00:01 to 2024-01-03 02:00 UTC"
+    assert warn == [
+        f"BTC/USDT is known from 2024-01-01 10:01 UTC on only; {ends}. Before, predictions that need it are missing.",
+        f"Nothing of BTC/USDT that is newer than 2024-01-02 09:20 UTC is stored; {ends}. Get the newest.",
+    ]
+    warn.clear()
+    with_beside({"ETH/USDT": eth}, ["BTC/USDT"], project, warn, since=eth.time[601])
+    assert [sentence[:16] for sentence in warn] == ["Nothing of BTC/U"]
+    warn.clear()
+    with_beside({"ETH/USDT": eth.rows(0, 500)}, ["BTC/USDT"], project, warn)
+    assert warn == [
+        "Nothing of BTC/USDT was known in time: the candles of ETH/USDT close from 2024-01-01 00:01 to 2024-01-01 08:20 UTC. "
+        "Predictions that need it are missing."
+    ]
+
+
+def mood(first: pd.Timestamp) -> ExternalSeries:
+    """A value for each hour, known an hour later, from two hours before ``first`` on."""
+    time = pd.date_range(first - pd.Timedelta(hours=2), periods=52, freq="h")
+    return ExternalSeries.of("mood", time, np.arange(52.0), time + pd.Timedelta(hours=1))

@@ -15,6 +15,7 @@ from freqlstm.errors import UsageError
 KEYS = {
     "rows", "r2", "theil_u", "rmse", "mae", "ic", "rank_ic", "directional_accuracy", "persistence_directional_accuracy",
     "zero_rmse", "zero_mae", "persistence_rmse", "persistence_mae", "dm_p_vs_zero", "dm_p_vs_persistence",
+    "calibration_error", "coverage", "interval",
 }  # fmt: skip
 
 
@@ -174,3 +175,28 @@ def test_on_real_minutes_persistence_is_worse_than_zero(real_data: object) -> No
     assert found["persistence_rmse"] ** 2 > 1.9 * found["zero_rmse"] ** 2  # minutes revert: momentum doubles the error
     assert found["dm_p_vs_zero"] is not None
     assert found["dm_p_vs_zero"] > 0.999
+
+
+# Intervals and probabilities
+
+
+def test_coverage_is_the_share_of_outcomes_inside_where_there_is_an_interval(candles: Candles) -> None:
+    came = labels.forward_return(candles, 3)
+    table = pd.DataFrame({"prediction": 0.0, "prediction_low": came - 1e-3, "prediction_high": came + 1e-3})
+    table.iloc[100:150, 1] += 2e-3  # above the outcome
+    table.iloc[150:200, 2] -= 2e-3  # below it
+    table.iloc[200:260, 1:] = np.nan
+    found = skill.forecast_skill(table, candles, 3, "return", interval=0.9)
+    assert found["rows"] == 294
+    assert found["coverage"] == pytest.approx((294 - 60 - 100) / (294 - 60), abs=1e-12)
+    assert found["interval"] == 0.9
+    without = skill.forecast_skill(table["prediction"], candles, 3, "return", interval=0.9)
+    assert (without["coverage"], without["interval"]) == (None, None)
+    assert without == {**found, "coverage": None, "interval": None}
+
+
+def test_a_direction_is_scored_by_its_calibration_error_too(candles: Candles) -> None:
+    came = labels.direction(candles, 2)
+    assert skill.forecast_skill((came * 0 + 0.9).fillna(0.9), candles, 2, "direction")["calibration_error"] > 0.3
+    assert skill.forecast_skill(came.fillna(0.5), candles, 2, "direction")["calibration_error"] == 0
+    assert skill.forecast_skill(came, candles, 2, "return")["calibration_error"] is None

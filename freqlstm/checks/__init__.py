@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,15 +24,18 @@ from types import MappingProxyType
 from typing import Any
 
 from freqlstm.checks.case import Case, SignalCase
-from freqlstm.checks.ground import Ground, Market
+from freqlstm.checks.ground import Ground, Market, made_up
 from freqlstm.checks.hints import hints
 from freqlstm.checks.signals import SIGNAL_CHECKS
 from freqlstm.checks.strategies import STRATEGY_CHECKS
 from freqlstm.checks.strategy_case import StrategyCase, history_of
 from freqlstm.demo import demo_market
 from freqlstm.errors import FreqlstmError, LookAheadError, PluginError, UnknownName
+from freqlstm.models import read_beside
 from freqlstm.plugins import Plugin, find, shown
 from freqlstm.progress import Progress, silent
+from freqlstm.project import Project
+from freqlstm.selection import with_beside
 from freqlstm.strategy import check_parameters, signals_of
 
 __all__ = [
@@ -107,8 +110,11 @@ def cases_of(
         _require_known(plugin.name, by_column, columns)
         signals = {each: used(find("signal", name, root), by_column.get(each, {})) for each, name in columns.items()}
         strategies.append((plugin, signals, history_of(plugin, own, market)))
-    warmups = [_signal_class(plugin)(**values).warmup for plugin, values in uses.values()]
-    ground = Ground.of(market, max([0, *warmups, *(history for _, _, history in strategies)]))
+    signals_used = [_signal_class(plugin)(**values) for plugin, values in uses.values()]
+    beside = {name for signal in signals_used for name in read_beside(signal)}
+    market = _attached(market, beside, root)
+    warmups = [0, *(signal.warmup for signal in signals_used), *(history for _, _, history in strategies)]
+    ground = Ground.of(market, max(warmups), max([0, *(signal.memory for signal in signals_used)]))
     cases = {key: SignalCase(plugin, ground, values) for key, (plugin, values) in uses.items()}
     return [
         *cases.values(),
@@ -168,6 +174,19 @@ def checks_of(case: Case) -> tuple[Callable[[Any], None], ...]:
 @cache
 def _demo() -> Market:
     return demo_market("1m", SYMBOLS)
+
+
+def _attached(market: Market, names: Collection[str], root: Path) -> Market:
+    """The market with what the plugins read beside it; in the demo market made-up series stand for stored ones."""
+    symbols = sorted(name for name in names if "/" in name)
+    series = sorted(name for name in names if "/" not in name)
+    if not all(candles.synthetic for candles in market.values()):
+        return with_beside(market, [*symbols, *series], Project(root), [])
+    made = with_beside(market, symbols, Project(root), [])
+    return {
+        symbol: candles.with_beside({**candles.beside, **{name: made_up(name, candles) for name in series}})
+        for symbol, candles in made.items()
+    } if series else made  # fmt: skip
 
 
 def _split(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

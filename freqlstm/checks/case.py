@@ -8,13 +8,14 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from freqlstm.calibration import says_nothing
 from freqlstm.candles import Candles
 from freqlstm.checks.ground import Ground, Market, futures_of
 from freqlstm.checks.verdict import Past, Tables
@@ -136,6 +137,8 @@ class SignalCase(Case):
         signal: Signal = fresh(self.plugin).load(self.models / "fitted")
         if getattr(signal, "slope_", None) == 0.0:
             signal.slope_ = 1.0  # type: ignore[attr-defined]  # a forecast of 0 would hide what it was made of
+        if says_nothing(getattr(signal, "calibration_", {})):
+            signal.calibration_ = {}  # type: ignore[attr-defined]  # so would one probability for everything
         return signal
 
     @cached_property
@@ -150,7 +153,7 @@ class SignalCase(Case):
     def as_first_fold(self, signal: Signal, market: Market) -> Tables:
         """What a fitted signal predicts for the first test span, from as many candles as a backtest hands it."""
         ground = self.ground
-        begin = ground.start - signal.warmup * ground.first.step
+        begin = ground.start - signal.memory * ground.first.step
         spans = {symbol: candles.between(begin, ground.second_fold) for symbol, candles in market.items()}
         return {symbol: self.table(signal, candles).loc[ground.start :] for symbol, candles in spans.items()}
 
@@ -201,7 +204,8 @@ class SignalCase(Case):
 
 
 def _copy(candles: Candles) -> Candles:
-    return Candles(candles.frame.copy(), candles.symbol, candles.timeframe, candles.exchange)
+    beside = {name: replace(other, frame=other.frame.copy()) for name, other in candles.beside.items()}
+    return replace(candles, frame=candles.frame.copy(), beside=beside)
 
 
 def _open_time(ground: Ground, cut: pd.Timestamp) -> pd.Timestamp:

@@ -6,9 +6,11 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.checks.case import SignalCase
+from freqlstm.checks.ground import ages
 from freqlstm.checks.verdict import first_difference, moment
 from freqlstm.errors import FreqlstmError, PluginError
 from freqlstm.plugins import Plugin
@@ -48,8 +50,9 @@ def check_saved_and_loaded(case: SignalCase) -> None:
     """A signal that was saved and loaded predicts the same, bit for bit."""
     fitted: Any = case.fitted
     loaded: Any = case.loaded()
-    if hasattr(fitted, "slope_"):
-        loaded.slope_ = fitted.slope_
+    for name in ("slope_", "calibration_"):  # which were made to say something
+        if hasattr(fitted, name):
+            setattr(loaded, name, getattr(fitted, name))
     for symbol, candles in case.ground.market.items():
         differs = first_difference(case.table(fitted, candles), case.table(loaded, candles))
         if differs:
@@ -90,7 +93,7 @@ def check_missing_predictions(case: SignalCase) -> None:
                 f"candle, within the warm-up of {signal.warmup}. It must be NaN there: compute stretch by stretch with "
                 f"candles.by_segment, or state the warm-up that is needed."
             )
-        silent = np.flatnonzero(~spoken & (age >= signal.warmup))
+        silent = np.flatnonzero(~spoken & (ages(candles) >= signal.warmup))
         if len(silent):
             row = silent[0]
             raise PluginError(
@@ -100,7 +103,7 @@ def check_missing_predictions(case: SignalCase) -> None:
 
 
 def check_warmup(case: SignalCase) -> None:
-    """A prediction after the warm-up is the same however much history precedes it, but for rounding."""
+    """A prediction after the warm-up, and its interval after the memory, is the same however much history precedes it, but for rounding."""
     signal = case.ready
     candles = case.ground.smooth[case.ground.first.symbol]
     whole = case.table(signal, candles)
@@ -110,12 +113,17 @@ def check_warmup(case: SignalCase) -> None:
             continue
         later = candles.rows(row, len(candles))
         table = case.table(signal, later)[later.segment_age >= signal.warmup]
-        differs = first_difference(whole.loc[table.index], table, rounding + 1e-12)
+        early = table.index < later.time[0] + signal.memory * later.step
+        same = whole.loc[table.index]
+        for name in ("prediction_low", "prediction_high"):
+            table[name], same[name] = table[name].mask(early), same[name].mask(early)
+        differs = first_difference(same, table, rounding + 1e-12)
         if differs:
-            bar, _, before, after = differs
+            bar, column, before, after = differs
+            long = "memory" if column in ("prediction_low", "prediction_high") else "warm-up"
             raise PluginError(
-                f"{case.file}: its warm-up of {signal.warmup} bars is too short. Without the first {row} candles its prediction at "
-                f"{moment(bar)} is {after} instead of {before}."
+                f"{case.file}: its {long} of {signal.memory if long == 'memory' else signal.warmup} bars is too short. Without the "
+                f"first {row} candles its {column} at {moment(bar)} is {after} instead of {before}."
             )
 
 
@@ -138,7 +146,10 @@ def require_comments(file: str, plugin: Plugin) -> None:
 
 
 def _content(candles: Candles) -> str:
-    """A digest of a table as it is now, columns and index included."""
-    frame = candles.frame
-    told = f"{list(frame.columns)} {frame.dtypes.tolist()} {len(frame)}".encode()
-    return hashlib.sha256(told + frame.index.asi8.tobytes() + frame.to_numpy(np.float64).tobytes()).hexdigest()  # type: ignore[attr-defined]
+    """A digest of the tables as they are now, columns, indexes and what is beside them included."""
+    sha = hashlib.sha256()
+    for name, table in (("", candles), *candles.beside.items()):
+        frame = table.frame
+        sha.update(f"{name} {list(frame.columns)} {frame.dtypes.tolist()} {len(frame)}".encode())
+        sha.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())
+    return sha.hexdigest()

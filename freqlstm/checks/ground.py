@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from freqlstm.candles import COLUMNS, Candles
 from freqlstm.errors import TooFewCandles
+from freqlstm.external import ExternalSeries
 from freqlstm.folds import FoldPlan
 
 Market = dict[str, Candles]
@@ -55,8 +56,7 @@ def mirrored(candles: Candles, known: int) -> Candles:
 def postponed(candles: Candles, known: int) -> Candles:
     """The same candles after an outage of a hundred bars."""
     late = (candles.time[known:] + 100 * candles.step).as_unit(candles.time.unit)
-    frame = candles.frame.set_axis(candles.time[:known].append(late).rename("time"))
-    return Candles(frame, candles.symbol, candles.timeframe, candles.exchange)
+    return replace(candles, frame=candles.frame.set_axis(candles.time[:known].append(late).rename("time")))
 
 
 FUTURES: Mapping[str, Callable[[Candles, int], Candles]] = {
@@ -68,10 +68,25 @@ FUTURES: Mapping[str, Callable[[Candles, int], Candles]] = {
 }
 
 
+SCALES: Mapping[str, float] = {"changed": -1.0, "tripled in price": 3.0, "cut to a third in price": 1 / 3}  # of series
+
+
 def with_future(candles: Candles, cut: pd.Timestamp, way: str) -> Candles:
-    """The candles up to and including the bar that opened at ``cut`` as they are, and another future."""
+    """The candles up to and including the bar that opened at ``cut`` as they are, and another future.
+
+    So has all that is beside them: other symbols' candles after the same bar, a series after its close.
+    """
     known = int(candles.time.searchsorted(cut, side="right"))
-    return candles if known in (0, len(candles)) and way != "removed" else FUTURES[way](candles, known)
+    if known in (0, len(candles)) and way != "removed":
+        return candles
+    made = FUTURES[way](candles, known)
+    beside = {
+        name: with_future(other, cut, way)
+        if isinstance(other, Candles)
+        else _series_with_future(other, cut, candles.step, way)
+        for name, other in candles.beside.items()
+    }
+    return made.with_beside(beside)
 
 
 def futures_of(market: Market, cut: pd.Timestamp, way: str) -> Market:
@@ -82,8 +97,44 @@ def futures_of(market: Market, cut: pd.Timestamp, way: str) -> Market:
 def _with_future(candles: Candles, known: int, change: Callable[[np.ndarray], np.ndarray]) -> Candles:
     table = candles.frame[list(COLUMNS)].to_numpy(np.float64, copy=True)
     table[known:] = change(table[known:])
-    frame = pd.DataFrame(table, index=candles.time, columns=list(COLUMNS))
-    return Candles(frame, candles.symbol, candles.timeframe, candles.exchange)
+    return replace(candles, frame=pd.DataFrame(table, index=candles.time, columns=list(COLUMNS)))
+
+
+def _series_with_future(series: ExternalSeries, cut: pd.Timestamp, step: pd.Timedelta, way: str) -> ExternalSeries:
+    """What was known at the close of the bar that opened at ``cut`` as it is, and something else from then on."""
+    known = int(series.known_at.searchsorted(cut + step, side="right"))
+    if way == "removed":
+        return series.rows(0, known)
+    later = series.frame.iloc[known:]
+    if way == "postponed":
+        index = pd.DatetimeIndex(later.index + 100 * step).as_unit("ms").rename("known_at")
+        later = later.assign(time=later["time"] + 100 * step).set_axis(index)
+    else:
+        later = later.assign(value=later["value"] * SCALES[way] + 1)
+    return replace(series, frame=pd.concat([series.frame.iloc[:known], later]))
+
+
+def ages(candles: Candles) -> np.ndarray:
+    """Shape (bars,), int: how many bars without a gap lie before each, of all that is beside the candles too.
+
+    -1 where another symbol has no such bar, or nothing of a series is known yet.
+    """
+    age = candles.segment_age
+    for other in candles.beside.values():
+        if isinstance(other, Candles):
+            row = other.time.get_indexer(candles.time)
+            age = np.minimum(age, np.where(row >= 0, np.append(other.segment_age, -1)[row], -1))
+        else:
+            age = np.where(np.isnan(other.as_of(candles.time + candles.step)), -1, age)
+    return age
+
+
+def made_up(name: str, candles: Candles) -> ExternalSeries:
+    """A series that changes often enough to be found out: a new value every 25 bars, each known 40 bars after its time."""
+    first, last = candles.time[0] - 50 * candles.step, candles.time[-1]
+    time = pd.date_range(first, last, freq=25 * candles.step)
+    value = np.random.default_rng(list(name.encode())).standard_normal(len(time))
+    return ExternalSeries.of(name, time, value, time + 40 * candles.step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +152,17 @@ class Ground:
     plan: FoldPlan
 
     @classmethod
-    def of(cls, market: Market, warmup: int) -> Ground:
-        """Ground for plugins that need ``warmup`` bars, made of the first candles of ``market``."""
+    def of(cls, market: Market, warmup: int, memory: int = 0) -> Ground:
+        """Ground for plugins that need ``warmup`` bars and remember ``memory``, made of the first candles of ``market``.
+
+        What is beside them belongs to it.
+        """
         first = next(iter(market.values()))
-        around = warmup + 60 + 2 * TEST + 20 * len(market)  # the first gap begins another warm-up
-        bars = min(max(BARS, around + TRAIN), len(first))
+        others = {name: other for candles in market.values() for name, other in candles.beside.items()}
+        symbols = {**{name: each for name, each in others.items() if isinstance(each, Candles)}, **market}
+        symbols = {symbol: symbols[symbol] for symbol in [*market, *sorted(symbols.keys() - market.keys())]}
+        around = warmup + 60 + 2 * TEST + 20 * len(symbols)  # the first gap begins another warm-up
+        bars = min(max(BARS, around + TRAIN, memory + 60 + 2 * TEST), len(first))
         if bars < around + FEWEST_TRAIN:
             raise TooFewCandles(
                 f"{first.symbol} {first.timeframe} has {len(first):,} candles. A check with a warm-up of {warmup:,} bars needs "
@@ -116,7 +173,7 @@ class Ground:
         train = (bars - warmup - 2 * TEST) * first.step
         plan = FoldPlan(train=_text(train), test=_text(TEST * first.step), min_train=_text(train * 0.9))
         smooth, rough = {}, {}
-        for number, (symbol, candles) in enumerate(market.items()):
+        for number, (symbol, candles) in enumerate(symbols.items()):
             candles = candles.between(first.time[0], end)
             if candles.synthetic:
                 candles = _lively(candles, number)
@@ -126,6 +183,12 @@ class Ground:
             begin = int(smooth[symbol].time.searchsorted(start))
             runs = [begin - TEST, *(begin + away + 7 * number for away in (37, 171, TEST + 40, 2 * TEST - 60))]
             rough[symbol] = _frozen(smooth[symbol], runs)
+        for made in (smooth, rough):
+            beside = {**others, **made}
+            for symbol in market:
+                made[symbol] = made[symbol].with_beside({name: beside[name] for name in market[symbol].beside})
+            for symbol in symbols.keys() - market.keys():
+                del made[symbol]
         return cls(smooth, rough, start, end, plan)
 
     @property
@@ -175,7 +238,7 @@ def _text(length: pd.Timedelta) -> str:
 
 
 def _of_rows(candles: Candles, frame: pd.DataFrame) -> Candles:
-    return Candles(frame.copy(), candles.symbol, candles.timeframe, candles.exchange)
+    return replace(candles, frame=frame.copy(), beside={})
 
 
 def _frozen(candles: Candles, rows: list[int]) -> Candles:

@@ -6,6 +6,7 @@ Call them from your own tests: ``check_predictions(signal_case(plugin))``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from freqlstm.checks.contract import (
     check_saved_and_loaded,
     check_warmup,
 )  # fmt: skip
-from freqlstm.checks.ground import FUTURES, with_future
+from freqlstm.checks.ground import FUTURES, ages, with_future
 from freqlstm.checks.verdict import Tables, first_difference, moment
 from freqlstm.errors import LookAheadError, PluginError
 from freqlstm.features import compute
@@ -101,7 +102,7 @@ def check_training(case: SignalCase) -> None:
         return
     market = case.training(case.ground.market)
     ready = [candles.rows(0, len(candles) - fitted.horizon) for candles in market.values()]
-    pooled = np.unique(np.concatenate([_bars(candles)[candles.segment_age >= fitted.warmup] for candles in ready]))
+    pooled = np.unique(np.concatenate([_bars(candles)[ages(candles) >= fitted.warmup] for candles in ready]))
     step = case.ground.first.step
     cut = pd.Timestamp(
         int(np.min(fitted.split(pooled)[1]) + 2) * step.value, tz="UTC"
@@ -128,7 +129,7 @@ def check_nothing_is_remembered(case: SignalCase) -> None:
     candles = case.ground.first
     changed = with_future(candles, candles.time[len(candles) // 3], "changed")
     ends = pd.concat([changed.frame.iloc[:-1], candles.frame.iloc[-1:]])  # as many candles, the same first and last
-    later = Candles(ends, candles.symbol, candles.timeframe, candles.exchange)
+    later = replace(changed, frame=ends)
     alone = case.table(case.loaded(), later)
     signal = case.loaded()
     case.table(signal, candles)

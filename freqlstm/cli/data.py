@@ -34,7 +34,7 @@ class DataGroup(click.Group):
 
 @click.group(cls=DataGroup)
 def data() -> None:
-    """List, check and resample the candles that are stored in this project."""
+    """List, check and resample the candles that are stored in this project, and list its external series."""
 
 
 @data.command("list")
@@ -105,6 +105,35 @@ def check(
         note(NOTHING)
 
 
+@data.command("series")
+@json_option
+@click.pass_obj
+def series_(project: Path, as_json: bool) -> None:
+    """List the external series that are stored: what is known of each, and from when on."""
+    from freqlstm.series_store import SeriesStore
+    from freqlstm.store import Project
+
+    store = SeriesStore(Project(project).data)
+    found = [(store.read(name), store.origin(name)) for name in store.names()]
+    if as_json:
+        print_json(
+            [
+                {"series": each.name, "rows": len(each), "first": each.time[0], "last": each.time[-1], "last_known_at": each.known_at[-1],
+                 **origin}
+                for each, origin in found
+            ]
+        )  # fmt: skip
+    elif found:
+        columns = ("series", "source", "first (UTC)", "last", "known at", "rows")
+        rows = [
+            (f"series:{each.name}", origin.get("source"), _minute(each.time[0]), _minute(each.time[-1]), _minute(each.known_at[-1]), f"{len(each):,}")
+            for each, origin in found
+        ]  # fmt: skip
+        print_table(columns, rows, right=("rows",))
+    else:
+        note("No external series is stored. `freqlstm import-series` and `freqlstm download-series` bring some.")
+
+
 @data.command()
 @click.option("-p", "--pairs", "pair", metavar="PAIR", required=True, help="For example BTC/USDT.")
 @click.option("--from", "source", metavar="TIMEFRAME", required=True, help="The timeframe that is stored.")
@@ -119,7 +148,8 @@ def resample(project: Path, pair: str, source: str, target: str, exchange: str, 
 
     Candles put on the grid of their own timeframe are stored as exchange NAME_on_grid: the originals are never changed.
     """
-    from freqlstm.candles import Candles
+    from dataclasses import replace
+
     from freqlstm.candles import resample as resampled
     from freqlstm.store import CandleStore, Project
 
@@ -132,7 +162,7 @@ def resample(project: Path, pair: str, source: str, target: str, exchange: str, 
             f"Get more of them, or choose a shorter timeframe."
         )
     if source == target:
-        made = Candles(made.frame, made.symbol, made.timeframe, f"{exchange}_on_grid")
+        made = replace(made, exchange=f"{exchange}_on_grid")
     new = store.write(made)
     if as_json:
         print_json(

@@ -29,11 +29,17 @@ VERBS = {
     "new": Verb("Write a strategy or signal that runs as it is.", "freqlstm new strategy my_dip"),
     "download": Verb("Fetch missing candles from an exchange.", "freqlstm download -p BTC/USDT -i 1m --days 90"),
     "import": Verb("Store candles from CSV, Parquet or Feather files.", "freqlstm import user_data/data/binance"),
+    "import-series": Verb(
+        "Store an external series from a file.",
+        "freqlstm import-series fear_greed index.csv --time date --known-after 1d",
+    ),
+    "download-series": Verb("Fetch an external series from its source.", "freqlstm download-series fear_greed"),
     "data": Verb("List, check and resample stored candles.", "freqlstm data check BTC/USDT"),
     "strategies": Verb("List strategies, or describe one.", "freqlstm strategies lstm_rsi"),
     "signals": Verb("List signals, or describe one.", "freqlstm signals lstm"),
     "train": Verb("Fit a signal and save it.", "freqlstm train --signal lstm"),
     "tune": Verb("Find better parameters of a signal.", "freqlstm tune lstm --trials 20"),
+    "evaluate": Verb("Compare the forecasts of signals on the same rows.", "freqlstm evaluate lstm momentum"),
     "predict": Verb("Print the newest forecast of a signal.", "freqlstm predict --signal lstm"),
     "backtest": Verb("Run a strategy over candles, to an HTML tearsheet.", "freqlstm backtest --strategy lstm_rsi"),
     "check": Verb("Prove that a plugin never peeks at the future.", "freqlstm check lstm_rsi"),
@@ -70,7 +76,7 @@ class VerbGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        attribute = f"{cmd_name}_" if cmd_name == "import" else cmd_name
+        attribute = f"{cmd_name}_" if cmd_name == "import" else cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"freqlstm.cli.{attribute}"), attribute)
         command.epilog = command.epilog or f"Example: {VERBS[cmd_name].example}"
         return command
@@ -89,7 +95,7 @@ class VerbGroup(click.Group):
         """Every verb with its example; imports none of them."""
         with formatter.section("Verbs"):
             for name, verb in VERBS.items():
-                formatter.write(f"  {name:<11} {verb.summary}\n  {'':<11}   $ {verb.example}\n")
+                formatter.write(f"  {name:<15} {verb.summary}\n  {'':<15}   $ {verb.example}\n")
 
     def main(self, *args: Any, **options: Any) -> Any:
         _open_streams()

@@ -31,8 +31,9 @@ def predict(
 
     from freqlstm.cli.backtest import parameters_of
     from freqlstm.forecast import forecast, newest_model
+    from freqlstm.models import read_beside
     from freqlstm.plugins import find
-    from freqlstm.selection import candles_of
+    from freqlstm.selection import candles_of, with_beside
     from freqlstm.store import Project
 
     project, warnings, parameters = Project(root), list[str](), parameters_of(changes)
@@ -40,6 +41,9 @@ def predict(
     market = candles_of(
         project, warnings, pairs=(pair, *pairs) if pair else pairs, timeframe=timeframe, exchange=exchange
     )
+    with plugin.blamed():
+        beside = read_beside(plugin.load()(**parameters))
+    market = with_beside(market, beside, project, warnings)
     for warning in warnings:
         note(f"Warning: {warning}")
     with plugin.blamed():

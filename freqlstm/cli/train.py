@@ -46,15 +46,16 @@ def train(
 
     from freqlstm.cli.backtest import parameters_of
     from freqlstm.forecast import train as fit
+    from freqlstm.models import read_beside
     from freqlstm.plugins import find
-    from freqlstm.selection import candles_of
+    from freqlstm.selection import candles_of, with_beside
     from freqlstm.store import Project
 
     project, warnings = Project(root), list[str]()
     plugin = find("signal", name, root)
     parameters = parameters_of(changes)
     with plugin.blamed():
-        plugin.load()(**parameters)
+        beside = read_beside(plugin.load()(**parameters))
     market = candles_of(
         project,
         warnings,
@@ -69,6 +70,7 @@ def train(
             symbol: candles.between(candles.time[-1] + candles.step - pd.Timedelta(days=90), None)
             for symbol, candles in market.items()
         }
+    market = with_beside(market, beside, project, warnings, accept_off_grid=accept_off_grid)
     try:
         with progress_bar() as progress:
             signal, folder = fit(

@@ -105,7 +105,7 @@ def training_section(result: Result) -> str:
         folds = signal.get("folds") or []
         if folds:
             more = f" (first {MOST_FOLDS} of {len(folds)})" if len(folds) > MOST_FOLDS else ""
-            parts.append(f"<h3>{text(name)}{more}</h3>{_record_table(folds[:MOST_FOLDS])}")
+            parts.append(f"<h3>{text(name)}{more}</h3>{record_table(folds[:MOST_FOLDS])}")
     if not parts:
         return section("training", "Training", "No signal of this run had anything to learn.")
     note = (
@@ -114,7 +114,8 @@ def training_section(result: Result) -> str:
     return section("training", "Training", note, *parts)
 
 
-def _record_table(records: list[dict[str, Any]]) -> str:
+def record_table(records: list[dict[str, Any]]) -> str:
+    """One row a record, one column for everything that any of them tells."""
     heads = list(dict.fromkeys(key for record in records for key in record))
     rows = [[_cell(record.get(head)) for head in heads] for record in records]
     return table([head.replace("_", " ") for head in heads], rows)

@@ -178,6 +178,7 @@ def skill_section(result: Result, height: int) -> str:
                     _figure(f"{at}.rmse", skill, lambda value: significant(value, 4)),
                     _with_p(f"{at}.zero_rmse", f"{at}.dm_p_vs_zero", skill),
                     _with_p(f"{at}.persistence_rmse", f"{at}.dm_p_vs_persistence", skill),
+                    _inside(at, skill),
                     _verdict(skill),
                 ]
             )
@@ -193,6 +194,7 @@ def skill_section(result: Result, height: int) -> str:
         "RMSE",
         "of zero",
         "of persistence",
+        "In the interval",
         "Verdict",
     ]
     return section(
@@ -200,7 +202,8 @@ def skill_section(result: Result, height: int) -> str:
         "Forecast skill",
         "Every prediction is out of sample. <em>Zero</em> forecasts no change, <em>persistence</em> the last horizon once "
         "more; both cost nothing. p is the one-sided Diebold-Mariano probability of such errors if the forecast were no "
-        "better. A skill that is real can still be too small to pay for trading.",
+        "better. <em>In the interval</em> is the share of outcomes between the forecast's bounds, and the share that there "
+        "should be. A skill that is real can still be too small to pay for trading.",
         table(heads, rows),
         chart("skill", height) if height else "",
     )
@@ -210,6 +213,14 @@ def _with_p(error: str, p: str, skill: dict[str, Any]) -> str:
     """A rival's error, and below it the p-value of the comparison."""
     wrong = _figure(error, skill, lambda value: significant(value, 4))
     return f"{wrong}<br><small>p {_figure(p, skill, probability)}</small>"
+
+
+def _inside(at: str, skill: dict[str, Any]) -> str:
+    """The share of outcomes in their interval, and below it the one that was asked for."""
+    if skill.get("coverage") is None:
+        return ABSENT
+    inside = _figure(f"{at}.coverage", skill, lambda value: share(value, 2))
+    return f"{inside}<br><small>of {_figure(f'{at}.interval', skill, lambda value: share(value, 1))}</small>"
 
 
 def _verdict(skill: dict[str, Any]) -> str:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pandas as pd
-from plotly.offline import get_plotlyjs
 
 import freqlstm
 from freqlstm.report import charts, daily, records, sections
 from freqlstm.report.canvas import Figure
 from freqlstm.report.figures import text
 from freqlstm.report.markup import folded, section, table
+from freqlstm.report.page import links, page, synthetic_banner
 from freqlstm.results import Result
 from freqlstm.stats import daily_returns
 from freqlstm.store import write_text
@@ -65,16 +59,13 @@ def tearsheet(result: Result) -> str:
         records.quality_section(result),
         records.manifest_section(result),
     ]
-    return Template(_resource("page.html")).substitute(
-        title=text(f"{_name(result)} · {result.run_id}"),
-        css=_resource("page.css"),
-        banner=_banner(result),
-        header=_header(result),
-        sections="\n".join(body),
-        footer=_footer(),
-        charts=json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("</", "<\\/"),
-        plotly=_compressed_plotly(),
-        script=_resource("page.js"),
+    return page(
+        f"{_name(result)} · {result.run_id}",
+        _header(result),
+        body,
+        _footer(),
+        figures,
+        synthetic_banner("This run traded") if result.synthetic else "",
     )
 
 
@@ -123,28 +114,18 @@ def _name(result: Result) -> str:
     return str(result.config["strategy"])
 
 
-def _banner(result: Result) -> str:
-    if not result.synthetic:
-        return ""
-    return (
-        '<div class="synthetic" role="alert"><b>SYNTHETIC CANDLES.</b> This run traded the demo market, which a random '
-        "number generator made. Nothing here says anything about a real one.</div>"
-    )
-
-
 def _header(result: Result) -> str:
     candles = list(result.market.values())
     first, last = min(c.time[0] for c in candles), max(c.time[-1] + c.step for c in candles)
     rows = sum(len(c) for c in candles)
     costs: dict[str, Any] = result.config.get("costs", {})
     paid = ", ".join(f"{name} {value * 100:g}% a side" for name, value in costs.items() if isinstance(value, float))
-    links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in CONTENTS.items())
     warnings = "".join(f'<p class="note">{text(warning)}</p>' for warning in result.manifest.get("warnings", []))
     return (
         f"<h1>{text(_name(result))}</h1>"
         f'<p class="quiet">{text(", ".join(result.market))} · {text(candles[0].timeframe)} · {text(candles[0].exchange)} · '
         f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC · {rows:,} candles<br>"
-        f"{result.cash:,.2f} cash{f' · {text(paid)}' if paid else ''} · run {text(result.run_id)}</p>{warnings}<nav>{links}</nav>"
+        f"{result.cash:,.2f} cash{f' · {text(paid)}' if paid else ''} · run {text(result.run_id)}</p>{warnings}{links(CONTENTS)}"
     )
 
 
@@ -162,14 +143,3 @@ def _width(step: pd.Timedelta) -> str:
             number = int(minutes // size)
             return f"{number} {unit}{'s' if number > 1 else ''}"
     return f"{step.total_seconds():g} seconds"
-
-
-@cache
-def _resource(name: str) -> str:
-    return files("freqlstm.report").joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _compressed_plotly() -> str:
-    """plotly.js at less than a third of its size; without the time stamp that gzip would put in."""
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=6, mtime=0)).decode()

@@ -44,7 +44,7 @@ def test_every_option_of_every_verb_is_explained(verb: str) -> None:
 def test_the_list_of_verbs_shows_each_with_its_example(freqlstm) -> None:
     shown = freqlstm("--help").stdout
     for name, verb in VERBS.items():
-        assert f"  {name:<11} {verb.summary}\n" in shown
+        assert f"  {name:<15} {verb.summary}\n" in shown
         assert f"$ {verb.example}\n" in shown
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import assert_numbers, assert_sense, check_page, number, open_offline
 
 from freqlstm import quality, stats
 from freqlstm.candles import Candles
@@ -64,9 +64,9 @@ def make_result(
         starts = np.sort(
             random.choice(np.arange(10, max(11, rows - 200), 160), size=min(each, max(rows // 200, 0)), replace=False)
         )
-        for number, start in enumerate(starts):
+        for count, start in enumerate(starts):
             held = int(random.integers(5, 120))
-            way = 1 if number % 3 else -1
+            way = 1 if count % 3 else -1
             entry, exit_ = open_[start] * (1 + way * SLIPPAGE), open_[start + held] * (1 - way * SLIPPAGE)
             size = 0.3 * CASH / entry
             commission, slippage = (
@@ -336,80 +336,11 @@ def test_numbers_are_written_for_people(written: str, shown: str) -> None:
 # the page in a browser ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A headless browser; skips where there is none."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        names = ("chromium", "chromium-browser", "google-chrome")
-        found = next(filter(None, map(shutil.which, names)), None) or playwright.chromium.executable_path
-        if not Path(found).exists():
-            pytest.skip("no Chromium is installed")
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-OVERLAPS = """() => {
-  const groups = [[...document.querySelectorAll("header, section, footer, .synthetic")]];
-  for (const box of document.querySelectorAll("section, .tiles, .pictures, .two, .claims")) groups.push([...box.children]);
-  const found = [];
-  for (const group of groups) {
-    const boxes = group.map((element) => [element, element.getBoundingClientRect()]).filter(([, box]) => box.width * box.height > 0);
-    for (const [i, [a, one]] of boxes.entries()) {
-      for (const [b, two] of boxes.slice(i + 1)) {
-        const wide = Math.min(one.right, two.right) - Math.max(one.left, two.left);
-        const high = Math.min(one.bottom, two.bottom) - Math.max(one.top, two.top);
-        if (wide > 1 && high > 1) found.push(`${a.tagName}.${a.className}#${a.id} on ${b.tagName}.${b.className}#${b.id}`);
-      }
-    }
-  }
-  return found;
-}"""
-
-EMPTY = """() => [
-  ...[...document.querySelectorAll(".chart")].filter((chart) => {
-    const drawn = [...chart.querySelectorAll("svg.main-svg path, svg.main-svg .point")];
-    return !drawn.some((mark) => { const box = mark.getBoundingClientRect(); return box.width + box.height > 2; });
-  }).map((chart) => chart.id),
-  ...[...document.querySelectorAll("img")].filter((image) => !image.complete || image.naturalWidth < 50).map((image) => image.alt),
-]"""
-
-TOO_WIDE = """() => [...document.querySelectorAll("main *, header *, footer *")].filter((element) => {
-  if (element.closest(".scroll, .chart, pre")) return false;
-  const box = element.getBoundingClientRect();
-  return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
-}).map((element) => element.outerHTML.slice(0, 80))"""
-
-
 def opened(browser: Any, folder: Path, result: Result, width: int) -> Any:
-    """The page of ``result`` with the network off, drawn; asserts that it asked for nothing and complained of nothing."""
+    """The page of ``result`` with the network off, drawn."""
     path = folder / "tearsheet.html"
     write_tearsheet(result, path)
-    page = browser.new_context(offline=True, viewport={"width": width, "height": 900}).new_page()
-    complaints: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
-    page.wait_for_function("document.documentElement.dataset.drawn === 'yes'", timeout=60_000)
-    page.wait_for_function("[...document.images].every((image) => image.complete)")
-    assert complaints == []
-    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
-    return page
-
-
-def number(shown: str) -> float:
-    """What a number on the page says."""
-    return float(shown.replace("−", "-").replace(",", "").removesuffix("%"))
-
-
-def check_page(page: Any) -> None:
-    assert page.evaluate(EMPTY) == []
-    assert page.evaluate(OVERLAPS) == []
-    assert page.evaluate(TOO_WIDE) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    return open_offline(browser, path, width)
 
 
 @pytest.fixture(scope="module", params=[1280, 390], ids=["wide", "narrow"])
@@ -435,8 +366,7 @@ def test_the_page_of_a_portfolio_draws_everything_and_nothing_overlaps(portfolio
 def test_an_unusual_run_has_a_page_too(chromium: Any, tmp_path: Path, case: str) -> None:
     page = opened(chromium, tmp_path, CASES[case](), 1280)
     check_page(page)
-    for nonsense in ("NaN", "undefined", "None", "nan", "inf%"):
-        assert nonsense not in page.inner_text("main"), nonsense
+    assert_sense(page)
     page.context.close()
 
 
@@ -459,18 +389,7 @@ def test_every_number_on_the_page_is_that_of_stats_json(portfolio_page: Any, tmp
     )
     assert {path.split(".")[0] for path, _ in shown} == {"performance", "beats", "luck", "trades", "costs", "skill"}
     assert len(shown) > 80
-    for path, text in shown:
-        value: Any = saved
-        for key in path.split("."):
-            value = value[key]
-        if value is None:
-            assert text == "–", path
-        elif text.startswith("<"):
-            assert value < number(text[1:]), path
-        else:
-            digits = len(text.removesuffix("%").partition(".")[2])
-            scale = 100 if text.endswith("%") else 1
-            assert number(text) == pytest.approx(value * scale, abs=0.5000001 * 10**-digits, rel=1e-9), path
+    assert_numbers(shown, saved)
 
 
 def test_a_run_of_five_years_has_every_chart_of_quantstats() -> None:
