@@ -7,9 +7,7 @@ goes on to the configurations, and the figures, that it would have had.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,33 +15,24 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from filelock import FileLock, Timeout
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import ttest_1samp
 
 from freqlstm import ledger
-from freqlstm.errors import Diverged, StoreError, TooFewCandles, UsageError
-from freqlstm.files import explained, jsonable, make_folder
+from freqlstm.errors import Diverged, TooFewCandles, UsageError
+from freqlstm.files import jsonable
 from freqlstm.folds import Fold
 from freqlstm.inner_folds import Market, Score, inner_folds, relative, score
 from freqlstm.jobs import cores
-from freqlstm.models import identity, members_of, signal_class
+from freqlstm.models import identity, members_of, read_beside, signal_class
 from freqlstm.plugins import Plugin
 from freqlstm.progress import Progress, silent
 from freqlstm.provenance import fingerprint
 from freqlstm.search import Choices, Space, as_text
 from freqlstm.signal import Signal
+from freqlstm.study import FINISHED, opened
 
-WARMING_UP = 4  # whole trials before any is given up
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 LEVEL = 0.05  # probability of a chance so lucky, beyond which a difference is called one
-
-# What a study was begun with: key in the journal -> as it is called in messages.
-RECIPE = {
-    "signal": "signal", "identity": "source, fixed parameters or library versions of the signal", "space": "space", "candles": "candles",
-    "span": "time range", "folds": "number of inner folds", "seeds": "number of seeds", "seed": "seed of the search",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,6 +85,17 @@ class Tuning:
             "span": [str(moment) for moment in self.span], "folds": self.folds, "seeds": self.seeds, "seed": self.seed,
         }  # fmt: skip
         return dict(jsonable(told))
+
+
+def read_beside_in(plugin: Plugin, fixed: Mapping[str, Any], space: Space) -> list[str]:
+    """What the configurations of a space read beside a symbol's own candles."""
+    kind = signal_class(plugin)
+    with plugin.blamed():
+        found = {*read_beside(kind(**fixed))}
+        for name, domain in space.items():
+            for value in domain.values if isinstance(domain, Choices) and name not in fixed else ():
+                found |= {*read_beside(kind(**fixed, **{name: value}))}
+    return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def tune(
     if trials < 1:
         raise UsageError(f"--trials is {trials}. It must be at least 1: the default configuration is the first.")
     folds, jobs = tuning.inner_folds(), jobs or cores()
-    with _opened(journal, tuning) as study:
+    with opened(journal, tuning.recipe()) as study:
         while len(done := _finished(study)) < trials:
             entropy = np.random.SeedSequence([tuning.seed, len(done)])  # so that going on is as if nothing had happened
             study.sampler = optuna.samplers.TPESampler(seed=int(entropy.generate_state(1)[0]))
@@ -258,84 +258,3 @@ def _tried(number: int, trial: FrozenTrial) -> Tried:
     scores = [Score(**told[name]) for name in folds]
     error = relative(scores) if scores else float("inf")
     return Tried(number, told["parameters"], error, scores, told["given up"])
-
-
-# The journal
-
-
-class _NoLock(JournalFileOpenLock):
-    """The journal is locked as a whole while a study is open; a lock of its own would outlive a process that is killed."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        """There is nothing to release."""
-
-
-@contextmanager
-def _opened(journal: Path, tuning: Tuning) -> Iterator[optuna.Study]:
-    """The study of a journal, begun if there is none; a UsageError if it was begun otherwise or is being worked on."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with explained(journal):
-        make_folder(journal.parent)
-    lock = FileLock(f"{journal}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"Another process is tuning in {journal}. Wait until it has ended, or give this one another --name."
-        ) from None
-    try:
-        yield _study(journal, tuning)
-    finally:
-        lock.release()
-
-
-def _study(journal: Path, tuning: Tuning) -> optuna.Study:
-    _cut_torn_line(journal)
-    recipe = tuning.recipe()
-    try:
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock(str(journal))))
-        study = optuna.create_study(
-            storage=storage, study_name="tuning", direction="minimize", load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=WARMING_UP),
-        )  # fmt: skip
-        stored = study.user_attrs.get("recipe")
-        left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise StoreError(
-            f"{journal} is damaged: {error}. Move it away to begin anew, or give another --name."
-        ) from error
-    if stored is None:
-        study.set_user_attr("recipe", recipe)
-    else:
-        for key, word in RECIPE.items():
-            if stored.get(key) != recipe[key]:
-                raise UsageError(
-                    f"{journal} was begun with another {word}: {_short(stored.get(key))}, not {_short(recipe[key])}. Give another --name to begin "
-                    f"anew, or what it was begun with to go on."
-                )
-    for trial in left:  # a process that was killed was trying it: it is proposed again, and keeps its scores
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-    return study
-
-
-def _cut_torn_line(journal: Path) -> None:
-    """Remove the beginning of a line that a crash has cut off."""
-    if not journal.is_file():
-        return
-    content = journal.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(journal, whole)
-
-
-def _short(value: Any) -> str:
-    """A part of a recipe as a person reads it."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={_short(each)}" for name, each in value.items())
-    if isinstance(value, list):
-        return " to ".join(map(str, value))
-    text = str(value)
-    return text[:12] if len(text) == 64 else text

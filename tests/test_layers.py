@@ -27,7 +27,7 @@ LAYERS = {
     4: {"boosting", "engines", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
-        "inner_folds", "job", "ledger", "manifest", "scaffold", "tuning",
+        "inner_folds", "job", "ledger", "manifest", "scaffold", "study", "tuning",
     },
     6: {"report"},
     7: {"evaluation_run", "reproduce", "run", "tuned"},
@@ -43,7 +43,7 @@ OWNERS = {
     "fsspec": {"place"},
     "joblib": {"jobs"},
     "keras": {"boosting", "keras_signal", "training"},
-    "optuna": {"tuning"},
+    "optuna": {"study", "tuning"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
     "pyarrow": {"store"},

@@ -61,10 +61,10 @@ def tune(
     from freqlstm.cli.backtest import parameters_of
     from freqlstm.plugins import find
     from freqlstm.search import space_of
-    from freqlstm.selection import Selection
+    from freqlstm.selection import Selection, with_beside
     from freqlstm.store import Project
     from freqlstm.tuned import require_free, strategy_for, write_run
-    from freqlstm.tuning import Tuning
+    from freqlstm.tuning import Tuning, read_beside_in
     from freqlstm.tuning import tune as search
 
     project, warnings = Project(root), list[str]()
@@ -75,6 +75,7 @@ def tune(
     fixed = parameters_of(changes)
     with plugin.blamed():
         kind(**fixed)
+    where = space_of(kind, space)
     use = strategy_for(plugin, strategy, root)
     file = file or project.backtests / f"tuned_{plugin.name}.toml"
     if use is not None and not force:
@@ -92,9 +93,11 @@ def tune(
     if not timerange:
         start = max(start, end - pd.Timedelta(days=90))
     market = {symbol: candles.between(start, end) for symbol, candles in stored.items()}
+    beside = read_beside_in(plugin, fixed, where)
+    market = with_beside(market, beside, project, warnings, since=start, accept_off_grid=accept_off_grid)
     for warning in warnings:
         note(f"Warning: {warning}")
-    tuning = Tuning(plugin, fixed, space_of(kind, space), market, folds, seeds, seed)
+    tuning = Tuning(plugin, fixed, where, market, folds, seeds, seed)
     journal = project.models / plugin.name / "tuning" / f"{name}.journal"
     with progress_bar() as progress:
         found = search(tuning, journal, trials, project.models, project.ledger, jobs, progress)
@@ -102,7 +105,9 @@ def tune(
     words = verdict(found)
     after = ""
     if use is not None:
-        chosen = {"pairs": list(stored), "timeframe": first.timeframe, "exchange": first.exchange}
+        chosen: dict[str, Any] = {"pairs": list(stored), "timeframe": first.timeframe, "exchange": first.exchange}
+        if accept_off_grid:
+            chosen["accept_off_grid"] = True
         until = max(candles.time[-1] for candles in stored.values()) + first.step
         after = write_run(file, use, {**fixed, **found.winner.parameters}, chosen, tuning.span, until, words)
     if as_json:
@@ -141,11 +146,11 @@ def verdict(found: Tuned) -> str:
 
     others, ahead = len(found.trials) - 1, found.default.error - found.winner.error
     if found.luck is None:
-        words = (
-            f"None of {others} others is better than the default configuration."
-            if others
-            else "Only the default was tried."
-        )
+        words = f"None of {others} others is better than the default configuration."
+        if others < 2:
+            words = ("Only the default was tried.", "The other one is no better than the default configuration.")[
+                others
+            ]
     elif found.luck > LEVEL:
         words = (
             f"Trial {found.winner.number} is not better than the default beyond noise: it misses {ahead / found.default.error:.2%} less, and the best of "
