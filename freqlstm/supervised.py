@@ -165,11 +165,11 @@ class SupervisedSignal(Signal):
         rows = rows_with_window(matrix, candles.segment, self.lookback)
         rows = rows[np.isfinite(base[rows] + scale[rows])]
         said = self.slope_ * self.respond(matrix, rows, candles)  # (models, rows)
-        forecast = said.mean(axis=0)
+        forecast = _mean(said)
         values = np.full((len(candles), 4), np.nan)  # prediction, low, high, spread
         values[rows, :3] = base[rows, None] + scale[rows, None] * (forecast[:, None] + [0.0, *self.spread_])
         if len(said) > 1:
-            values[rows, 3] = scale[rows] * said.std(axis=0)
+            values[rows, 3] = scale[rows] * np.sqrt(_mean((said - forecast) ** 2))
         table = pd.DataFrame(values, index=candles.time, columns=list(PREDICTION_COLUMNS))
         return table[["prediction", "prediction_spread"]] if self.target == "direction" else table
 
@@ -178,3 +178,8 @@ def slope(forecast: np.ndarray, outcome: np.ndarray) -> float:
     """The least-squares slope of ``outcome`` on ``forecast`` through the origin, kept in [0, 1]."""
     power = float(np.sum(forecast**2))
     return min(1.0, max(0.0, float(np.sum(forecast * outcome)) / power)) if power > 0 else 0.0
+
+
+def _mean(said: np.ndarray) -> np.ndarray:
+    """The mean over models, summed in one order however many rows there are: numpy's depends on it."""
+    return np.asarray(sum(said) / len(said))

@@ -16,12 +16,12 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "files", "place", "quality", "store", "timerange"},
     2: {
-        "absent", "bars", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
+        "absent", "bars", "blocks", "catalogue", "columns", "demo", "feature_base", "features", "folds", "indicators", "ingest", "labels",
         "results", "rolling", "skill", "stats", "stretches", "targets", "windows",
     },
     3: {
-        "desk", "exchange", "jobs", "keras_signal", "parameters", "plugins", "provenance", "selection", "signal",
-        "strategy", "supervised", "training",
+        "desk", "exchange", "jobs", "keras_signal", "parameters", "plugins", "prequential", "provenance", "selection",
+        "signal", "strategy", "supervised", "training", "update_state", "update_step", "updating",
     },
     4: {"engines", "models", "predictions"},
     5: {"backtest", "job", "manifest", "checks", "doctor", "download", "forecast", "ledger", "scaffold"},
@@ -37,14 +37,15 @@ OWNERS = {
     "ccxt": {"exchange"},
     "click": {"cli"},
     "fsspec": {"place"},
+    "jax": {"update_step"},
     "joblib": {"jobs"},
-    "keras": {"keras_signal", "training"},
+    "keras": {"keras_signal", "training", "update_step"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
     "pyarrow": {"store"},
     "quantstats": {"report"},
     "rich": {"cli"},
-    "tensorflow": {"training"},
+    "tensorflow": {"training", "update_step"},
 }
 
 
