@@ -60,7 +60,7 @@ class State:
         """What :meth:`write` wrote; a ModelError if it is damaged, of another fit, or not of the shapes of ``like``."""
         advice = "Delete the file, and the signal goes on from its fit."
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in DTYPES}
                 head = json.loads(str(file["head"]))
             digest = head.pop("digest")

@@ -72,7 +72,8 @@ class UpdateStep:
             return weights - self._step_size * slope, moments
         first = DECAYS[0] * moments[0] + (1 - DECAYS[0]) * slope
         second = DECAYS[1] * moments[1] + (1 - DECAYS[1]) * slope * slope
-        moved = (first / (1 - DECAYS[0] ** number)) / (ops.sqrt(second / (1 - DECAYS[1] ** number)) + EPSILON)
+        unbiased = ops.sqrt(1 - DECAYS[1] ** number) / (1 - DECAYS[0] ** number)
+        moved = unbiased * first / (ops.sqrt(second) + EPSILON)
         return weights - self._step_size * moved, ops.stack([first, second])
 
 
