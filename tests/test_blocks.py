@@ -28,11 +28,13 @@ def test_a_piece_begins_at_a_fixed_bar_and_reaches_as_far_back_and_ahead_as_aske
         bars = bar_numbers(piece)
         first, last = bars[rows][0] // BLOCK * BLOCK, (bars[rows][0] // BLOCK + 1) * BLOCK
         assert first_bar(int(bars[rows][0]), 50) == first - 50
-        assert bars[0] >= first - 50 and bars[-1] < last + 5
+        assert bars[0] >= first - 50
+        assert bars[-1] < last + 5
         known = bar_numbers(holed)
         assert len(bars) == np.sum((known >= first - 50) & (known < last + 5)), number
 
 
 def test_no_candles_are_one_empty_piece(candles: Candles) -> None:
     ((piece, rows),) = pieces(candles.rows(0, 0), 10)
-    assert not len(piece) and not len(piece.time[rows])
+    assert not len(piece)
+    assert not len(piece.time[rows])

@@ -37,21 +37,17 @@ def test_a_state_that_has_just_begun_can_be_kept_too(tmp_path: Path) -> None:
     assert State.read(tmp_path / "s.npz", "fit", begun).moments.shape == (3, 0, 4)
 
 
-@pytest.mark.parametrize("place", [0, 200, 900, -300, -1])
-def test_a_file_with_one_wrong_byte_is_refused(place: int, state: State, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["weights", "moments", "said"])
+def test_a_file_with_one_wrong_bit_is_refused(name: str, state: State, tmp_path: Path) -> None:
     path = tmp_path / "s.npz"
     state.write(path, "fit")
     content = bytearray(path.read_bytes())
-    content[place] ^= 0x55
+    content[content.index(getattr(state, name).tobytes())] ^= 1
     path.write_bytes(content)
-    try:
-        again = State.read(path, "fit", state)
-    except ModelError as error:
-        assert str(error).startswith(f"{path} is damaged: ")
-        assert str(error).endswith(". Delete the file, and the signal goes on from its fit.")
-    else:  # a byte of the archive that means nothing
-        np.testing.assert_array_equal(again.weights, state.weights)
-        assert again.position == state.position
+    with pytest.raises(ModelError) as caught:
+        State.read(path, "fit", state)
+    assert str(caught.value).startswith(f"{path} is damaged: ")
+    assert str(caught.value).endswith(". Delete the file, and the signal goes on from its fit.")
 
 
 def test_a_file_cut_short_and_one_that_holds_a_pickle_are_refused(state: State, tmp_path: Path) -> None:

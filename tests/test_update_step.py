@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -118,3 +123,26 @@ def test_another_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == (
         "Signals that go on learning cannot run on the Keras backend torch. Set KERAS_BACKEND to tensorflow or jax."
     )
+
+
+JAX = """
+import sys
+import numpy as np
+sys.path[:0] = {path!r}
+import test_update_step as here
+weights, folder = np.load({folder!r} + "/weights.npy"), {folder!r}
+here.weights_of = lambda network: weights
+np.save(folder + "/jax.npy", here.learned(here.a_step("adam"), here.LABELS, here.ALL, steps=3, vectors=2))
+"""
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_steps_on_jax_are_those_on_tensorflow(tmp_path: Path) -> None:
+    np.save(tmp_path / "weights.npy", weights_of(network()))
+    here = Path(__file__).resolve().parent
+    program = JAX.format(path=[str(here), str(here.parent)], folder=str(tmp_path))
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    ours = learned(a_step("adam"), LABELS, ALL, steps=3, vectors=2)
+    np.testing.assert_allclose(np.load(tmp_path / "jax.npy"), ours, rtol=1e-5, atol=1e-5)

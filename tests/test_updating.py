@@ -115,7 +115,8 @@ def test_bars_before_the_position_are_answered_as_they_were_fitted_and_later_one
     first = int(np.argmax((static != updated).any(axis=1) & static.notna().any(axis=1)))
     same(static.iloc[:first], updated.iloc[:first])
     bar = market().time[first].value // 60_000_000_000
-    assert first > FITTED - 1 and bar % small.every == 1  # the bar after the first update
+    assert first > FITTED - 1
+    assert bar % small.every == 1
     assert (static["prediction"] != updated["prediction"])[first:].mean() > 0.5
 
 
@@ -179,7 +180,7 @@ def test_predict_remembers_nothing_and_advance_says_the_same_and_keeps_it(small:
     assert small.state_[BTC] is begun
     same(said(small, market()), whole)
     same(small.advance(market()), whole)  # type: ignore[arg-type]
-    assert small.state_[BTC].updates > 300
+    assert small.state_[BTC].updates > 250
     assert small.state_[BTC].position == market().time[-1].value // 60_000_000_000
 
 
@@ -357,8 +358,9 @@ def test_killed_at_random_bars_and_begun_anew_it_says_what_it_says_when_nobody_d
         child = subprocess.Popen(
             [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )  # fmt: skip
-        assert child.stdin is not None and child.stdout is not None
-        for _ in range(int(random.integers(5, 40))):
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for _ in range(int(random.integers(5, 20))):
             child.stdin.write(f"{rows}\n")
             child.stdin.flush()
             number, *values = child.stdout.readline().split()
@@ -366,9 +368,8 @@ def test_killed_at_random_bars_and_begun_anew_it_says_what_it_says_when_nobody_d
             rows += int(random.choice([1, 1, 1, 5]))
         child.stdin.write(f"{rows}\n")  # and while it works on the next one
         child.stdin.flush()
-        select_for = float(random.uniform(0, 0.3))
         try:
-            child.wait(select_for)
+            child.wait(float(random.uniform(0, 0.3)))
         except subprocess.TimeoutExpired:
             child.send_signal(signals.SIGKILL)
         child.communicate()
