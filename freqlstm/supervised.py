@@ -93,7 +93,7 @@ class SupervisedSignal(Signal):
 
     def average(self, said: np.ndarray) -> np.ndarray:
         """One forecast a row, shape (rows,), from those of all models, shape (models, rows)."""
-        return np.asarray(said.mean(axis=0))
+        return _mean(said)
 
     # What a model sees
 
@@ -224,7 +224,8 @@ class SupervisedSignal(Signal):
         table = pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))
         table["prediction"] = base + scale * forecast
         if len(said) > 1:
-            table.iloc[rows, 3] = scale[rows] * self.after_validation(said).std(axis=0)
+            kept = self.after_validation(said)
+            table.iloc[rows, 3] = scale[rows] * np.sqrt(_mean((kept - _mean(kept)) ** 2))
         if self.target == "direction":
             return table[["prediction", "prediction_spread"]]
         below, above = self.around(forecast, candles)
@@ -267,3 +268,8 @@ def slope(forecast: np.ndarray, outcome: np.ndarray) -> float:
     found = float(np.sum(forecast * outcome)) / power
     error = math.sqrt(float(np.mean((outcome - found * forecast) ** 2)) / power)
     return min(1.0, max(0.0, found - error))
+
+
+def _mean(said: np.ndarray) -> np.ndarray:
+    """The mean over models, summed in one order however many rows there are: numpy's depends on it."""
+    return np.asarray(sum(said) / len(said))
