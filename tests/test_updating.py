@@ -38,6 +38,7 @@ FITTED = 1500  # rows that the signals here are fitted on
 class Small(UpdatingSignal):
     features = ("return_lag_0", "range_1")
     lookback: int = 3
+    interval_memory: int = 200  # bars
     horizon: int = 3
     seeds: int = 2
     epochs: int = 1
