@@ -10,9 +10,9 @@ class LstmVolatility(KerasSignal):
     lookback: int = 30  # bars in each window
     horizon: int = 15  # bars ahead being forecast
     units: int = 32  # width of the LSTM
-    stride: int = 8  # bars from one training window to the next
+    stride: int = 4  # bars from one training window to the next
     seeds: int = 2  # networks that are averaged
-    epochs: int = 3  # at most
+    epochs: int = 4  # at most
 
     limits = {"units": (1, 4096)}
 
