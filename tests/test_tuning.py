@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import make_candles
 from filelock import FileLock
+from optuna.trial import TrialState
 from terminal import command, environment, typed
 from test_keras_signal import reverting
 
@@ -29,6 +30,7 @@ from freqlstm.plugins import find
 from freqlstm.run import read_run
 from freqlstm.search import space_of
 from freqlstm.store import CandleStore
+from freqlstm.study import opened
 from freqlstm.tuning import Tried, Tuned, Tuning, tune
 
 BTC = "BTC/USDT"
@@ -214,6 +216,22 @@ def test_a_study_goes_on_to_what_it_would_have_found(tuning: Tuning, project: Pa
     journal.write_bytes(journal.read_bytes() + b'{"op_code": 4, "torn')  # as a power cut may leave it
     assert tuned(tuning, project, 6, "cut") == whole
     assert tuned(tuning, project, 3, "cut") == whole, "what is stored is kept, though fewer are asked for"
+    with opened(journal, tuning.recipe()) as study:
+        states = [trial.state for trial in study.get_trials()]
+    assert states.count(TrialState.FAIL) == 1, "that which was interrupted"
+    assert set(states) <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+
+
+def test_a_study_cut_off_before_its_first_configuration_begins_with_it(tuning: Tuning, project: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+
+        def cut_off(*given: Any, **more: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("optuna.Study.ask", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            tuned(tuning, project, 3)
+    assert tuned(tuning, project, 3) == tuned(tuning, project, 3, "whole")
 
 
 def test_the_scores_of_an_interrupted_configuration_are_not_computed_again(tuning: Tuning, project: Path) -> None:
