@@ -25,6 +25,7 @@ from freqlstm.recording import Checkpoints, Recorder, recorded
 from freqlstm.signal import Signal, prediction_table
 
 CHECKPOINTS = "checkpoints"  # the folder of models/SIGNAL in which unfinished fits are kept, each under its MODEL_ID
+NEWEST = 512  # candles that are predicted along with the last one
 
 
 @dataclass(frozen=True)
@@ -161,19 +162,41 @@ def _trained_until(
     return pd.Timestamp(seen["last"]), (0, "")
 
 
-def forecast(signal: Signal, candles: Candles) -> Forecast:
-    """The prediction at the newest candle, from as many candles before it as the signal needs."""
-    newest = candles.rows(max(0, len(candles) - signal.memory - 512), len(candles))
-    said = prediction_table(signal, newest).iloc[-1]
+def learned_in(models: Path, plugin: Plugin) -> Path:
+    """The folder in which a signal that goes on learning keeps what it has learned since its fit: see :func:`follow`."""
+    return models / plugin.name / "learned"
+
+
+def follow(signal: Signal, candles: Candles, folder: Path) -> pd.DataFrame:
+    """What ``signal`` predicts for the newest of ``candles``, one row for each: the call to make whenever one has closed.
+
+    A signal that goes on learning begins where the last call with this ``folder`` has stopped, in whatever process that
+    was, and keeps there what it has learned, apart from the fitted signal, which stays as it is.
+    """
+    signal.resume(folder, candles.symbol)
+    table = prediction_table(signal, _newest(signal, candles), advance=True)
+    signal.keep(folder, candles.symbol)
+    return table
+
+
+def _newest(signal: Signal, candles: Candles) -> Candles:
+    """As many candles as the signal needs for the predictions of the last few hundred."""
+    return signal.recent(candles, candles.time[-1] - NEWEST * candles.step)
+
+
+def forecast(signal: Signal, candles: Candles, folder: Path | None = None) -> Forecast:
+    """The prediction at the newest candle; with a ``folder`` it is made by :func:`follow`."""
+    table = prediction_table(signal, _newest(signal, candles)) if folder is None else follow(signal, candles, folder)
+    said = table.iloc[-1]
+    known_at = candles.time[-1] + candles.step
     if pd.isna(said["prediction"]):
         raise TooFewCandles(
-            f"{type(signal).__name__} can say nothing at {newest.time[-1] + newest.step} UTC: it needs {signal.warmup} candles of "
+            f"{type(signal).__name__} can say nothing at {known_at} UTC: it needs {signal.warmup} candles of "
             f"{' and '.join([candles.symbol, *candles.beside])} without a gap before it. Download the newest ones."
         )
-    known_at = newest.time[-1] + newest.step
     trained = signal.training_["candles"].get(candles.symbol) if signal.needs_fit else None
     return Forecast(
-        candles.symbol, candles.timeframe, known_at, known_at + signal.horizon * newest.step, float(newest.close.iloc[-1]),
+        candles.symbol, candles.timeframe, known_at, known_at + signal.horizon * candles.step, float(candles.close.iloc[-1]),
         signal.target, float(said["prediction"]), float(said["prediction_low"]), float(said["prediction_high"]),
-        pd.Timestamp(trained["last"]) + newest.step if trained else None,
+        pd.Timestamp(trained["last"]) + candles.step if trained else None,
     )  # fmt: skip

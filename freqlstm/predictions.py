@@ -244,12 +244,12 @@ class _Work:
         return signal if matches and signal.parameters == self.description.parameters else None
 
     def _predicted(self, signal: Signal, fold: Fold, candles: Candles) -> pd.DataFrame:
-        candles = candles.between(self._remembered(fold, candles), fold.test_end)
         speaks = signal.speaks_for(candles.symbol) and bool((candles.time >= fold.test_start).any())
         if not speaks:
             return pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))[
                 candles.time >= fold.test_start
             ]
+        candles = signal.recent(candles, fold.test_start)
         return prediction_table(signal, candles)[candles.time >= fold.test_start]
 
 

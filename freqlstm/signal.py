@@ -109,6 +109,22 @@ class Signal:
         """The names of other signals that it is made of; they have its horizon, target and seed."""
         return ()
 
+    def recent(self, candles: Candles, first: pd.Timestamp) -> Candles:
+        """Those of ``candles`` that its predictions from the bar ``first`` on can depend on."""
+        return candles.between(first - self.memory * candles.step, None)
+
+    # What a signal that goes on learning after its fit writes besides
+
+    def advance(self, candles: Candles) -> pd.Series[float] | pd.DataFrame:
+        """Predict as ``predict`` does, and keep what was learned on the way: the next call goes on from here."""
+        return self.predict(candles)
+
+    def resume(self, folder: Path, symbol: str) -> None:
+        """Go on from what :meth:`keep` wrote there for that symbol, if there is such a file."""
+
+    def keep(self, folder: Path, symbol: str) -> None:
+        """Write what was learned from that symbol's candles since the fit; whole or not at all."""
+
     def speaks_for(self, symbol: str) -> bool:
         """Whether predictions can be made for that symbol's candles."""
         return True
@@ -188,7 +204,7 @@ class Signal:
                     "format": FORMAT,
                     "class": type(self).__name__,
                     "source": path.name,
-                    "digest": _loaded_digest(type(self)),
+                    "digest": loaded_digest(type(self)),
                     "parameters": self.parameters,
                     "fitted": self._fitted(),
                     "versions": provenance.library_versions(path),
@@ -212,7 +228,7 @@ class Signal:
             raise ModelError(
                 f"{folder} holds a fitted {saved['class']}, not a {cls.__name__}. Load it with that signal."
             )
-        if saved["digest"] != _loaded_digest(cls):
+        if saved["digest"] != loaded_digest(cls):
             raise ModelError(f"{folder} was fitted by another version of {path.name} or of freqlstm. {again}")
         versions = provenance.library_versions(path)
         for name, version in saved["versions"].items():
@@ -247,9 +263,12 @@ class Signal:
             ) from error
 
 
-def prediction_table(signal: Signal, candles: Candles) -> pd.DataFrame:
-    """What ``signal`` predicts, checked, with all columns of :data:`PREDICTION_COLUMNS` (NaN in those that it does not give)."""
-    made = signal.predict(candles)
+def prediction_table(signal: Signal, candles: Candles, advance: bool = False) -> pd.DataFrame:
+    """What ``signal`` predicts, checked, with all columns of :data:`PREDICTION_COLUMNS` (NaN in those that it does not give).
+
+    With ``advance`` it keeps what it learns on the way.
+    """
+    made = signal.advance(candles) if advance else signal.predict(candles)
     who = f"{type(signal).__name__}.predict"
     if not isinstance(made, (pd.Series, pd.DataFrame)):
         raise PluginError(
@@ -296,7 +315,7 @@ def _check_files(cls: type[Signal], source: Path) -> None:
 _DIGESTS: dict[type, str] = {}
 
 
-def _loaded_digest(cls: type[Signal]) -> str:
+def loaded_digest(cls: type[Signal]) -> str:
     """Source digest of a class, taken when it was first asked for: a file edited later is not what is running."""
     if cls not in _DIGESTS:
         _DIGESTS[cls] = provenance.source_digest(_plugin_file(cls))

@@ -93,7 +93,9 @@ class SupervisedSignal(Signal):
 
     def average(self, said: np.ndarray) -> np.ndarray:
         """One forecast a row, shape (rows,), from those of all models, shape (models, rows)."""
-        return np.asarray(said.mean(axis=0))
+        return np.asarray(
+            sum(said) / len(said)
+        )  # in one order however many rows there are: the bits of a mean of numpy's are not
 
     # What a model sees
 
@@ -224,7 +226,8 @@ class SupervisedSignal(Signal):
         table = pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))
         table["prediction"] = base + scale * forecast
         if len(said) > 1:
-            table.iloc[rows, 3] = scale[rows] * self.after_validation(said).std(axis=0)
+            said = self.after_validation(said)
+            table.iloc[rows, 3] = scale[rows] * np.sqrt(sum((said - sum(said) / len(said)) ** 2) / len(said))
         if self.target == "direction":
             return table[["prediction", "prediction_spread"]]
         below, above = self.around(forecast, candles)

@@ -134,6 +134,8 @@ AHEAD_SLOWLY = [  # a network is fitted
     ),
     ("overlapping_labels", "signal.check_training", "what its scaler learned in training, and so return_lag_0, up to"),
     ("overlapping_validation", "signal.check_training", "what its networks learned in training up to"),
+    ("hasty_update", "signal.check_predictions", "its predictions up to"),
+    ("hasty_update", "signal.check_walk_forward", "its walk-forward predictions up to"),
 ]
 OTHERWISE = [
     ("unseeded", "signal.check_same_seed", "two fits with the same seed and candles differ. Its predictions of BTC/USDT part at 2024-01-03 19:00"),
@@ -142,6 +144,7 @@ OTHERWISE = [
      "there is a prediction of BTC/USDT at 2024-01-01 01:03, 0 bars after a gap or the first candle, within the warm-up of 20."),
     ("forgetful", "signal.check_saved_and_loaded",
      "after save and load its predictions of BTC/USDT differ from 2024-01-01 00:00 on: 0.0 instead of 0.5."),
+    ("half_remembered", "signal.check_followed", "after it was stopped and begun anew it says"),
     ("stale_cache", "signal.check_nothing_is_remembered",
      "it serves the predictions of older candles after the candles changed. At 2024-01-02 01:02 it says"),
     ("short_warmup", "strategy.check_history", "its condition enter_long depends on how much history there is. Without the first 1498 candles"),

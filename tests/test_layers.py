@@ -16,13 +16,13 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "external", "files", "place", "quality", "runfile", "series_store", "store", "timerange"},
     2: {
-        "absent", "bars", "beside", "calibration", "catalogue", "columns", "conformal", "demo", "feature_base", "features", "folds",
-        "indicators", "ingest", "labels", "measures", "reliability", "residuals", "results", "rolling", "series_files", "skill",
-        "stats", "stretches", "targets", "uncertainty", "windows",
+        "absent", "bars", "beside", "blocks", "calibration", "catalogue", "columns", "conformal", "demo", "feature_base", "features",
+        "folds", "indicators", "ingest", "labels", "measures", "reliability", "residuals", "results", "rolling", "series_files",
+        "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
-        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "provenance", "recording",
-        "selection", "signal", "strategy", "supervised", "training",
+        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
+        "recording", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step", "updating",
     },
     4: {"boosting", "engines", "models", "predictions"},
     5: {
@@ -41,8 +41,9 @@ OWNERS = {
     "ccxt": {"exchange"},
     "click": {"cli"},
     "fsspec": {"place"},
+    "jax": {"update_step"},
     "joblib": {"jobs"},
-    "keras": {"boosting", "keras_signal", "training"},
+    "keras": {"boosting", "keras_signal", "training", "update_step"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
     "pyarrow": {"store"},
@@ -50,7 +51,7 @@ OWNERS = {
     "rich": {"cli"},
     "sklearn": {"calibration", "linear"},
     "tensorboard": {"event_log"},
-    "tensorflow": {"training"},
+    "tensorflow": {"training", "update_step"},
 }
 
 

@@ -25,13 +25,8 @@ from freqlstm.plugins import Plugin, shown
 from freqlstm.predictions import Description, Predictions, describe, walk_forward
 from freqlstm.signal import Signal, prediction_table
 
-QUICK = {
-    "seeds": 1,
-    "epochs": 1,
-    "stages": 1,
-    "rounds": 5,
-    "seed": 1,
-}  # of the parameters that a signal has: a peek shows in one epoch as well
+# Of the parameters that a signal has: a peek shows in one epoch as well, and in an update if there is one near every cut.
+QUICK = {"seeds": 1, "epochs": 1, "stages": 1, "rounds": 5, "seed": 1, "every": 4}
 
 
 def fresh(plugin: Plugin) -> Any:
@@ -153,8 +148,10 @@ class SignalCase(Case):
     def as_first_fold(self, signal: Signal, market: Market) -> Tables:
         """What a fitted signal predicts for the first test span, from as many candles as a backtest hands it."""
         ground = self.ground
-        begin = ground.start - signal.memory * ground.first.step
-        spans = {symbol: candles.between(begin, ground.second_fold) for symbol, candles in market.items()}
+        spans = {
+            symbol: signal.recent(candles.between(None, ground.second_fold), ground.start)
+            for symbol, candles in market.items()
+        }
         return {symbol: self.table(signal, candles).loc[ground.start :] for symbol, candles in spans.items()}
 
     # Whole pipelines

@@ -10,10 +10,11 @@ import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.checks.case import SignalCase
-from freqlstm.checks.ground import ages
+from freqlstm.checks.ground import TEST, ages
 from freqlstm.checks.verdict import first_difference, moment
 from freqlstm.errors import FreqlstmError, PluginError
 from freqlstm.plugins import Plugin
+from freqlstm.signal import Signal, prediction_table
 
 
 def check_candles_are_left_alone(case: SignalCase) -> None:
@@ -125,6 +126,29 @@ def check_warmup(case: SignalCase) -> None:
                 f"{case.file}: its {long} of {signal.memory if long == 'memory' else signal.warmup} bars is too short. Without the "
                 f"first {row} candles its {column} at {moment(bar)} is {after} instead of {before}."
             )
+
+
+def check_followed(case: SignalCase) -> None:
+    """Stopped and begun anew at any bar, it says what it says of all candles at once, bit for bit."""
+    if type(case.ready).advance is Signal.advance:
+        return  # it learns nothing after its fit: there is nothing to go on from
+    ground = case.ground
+    folder = case.models / "followed"
+    for symbol, candles in ground.market.items():
+        whole = case.table(case.ready, case.ready.recent(candles, ground.start))
+        begin = int(candles.time.searchsorted(ground.start))
+        for rows in (begin + 1, begin + 2, begin + 90, begin + TEST, len(candles)):
+            signal, known = case.loaded(), candles.rows(0, rows)
+            signal.resume(folder, symbol)
+            table = prediction_table(signal, signal.recent(known, known.time[-1]), advance=True)
+            signal.keep(folder, symbol)
+            differs = first_difference(whole.loc[table.index[-1:]], table.iloc[-1:])
+            if differs:
+                bar, _, before, after = differs
+                raise PluginError(
+                    f"{case.file}: after it was stopped and begun anew it says {after} of {symbol} at {moment(bar)}; of all candles at "
+                    f"once it says {before}. Everything that it has learned must be in what keep writes and resume reads."
+                )
 
 
 def check_parameters(case: SignalCase) -> None:

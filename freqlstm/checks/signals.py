@@ -17,6 +17,7 @@ from freqlstm.checks.case import SignalCase
 from freqlstm.checks.contract import (
     check_alignment,
     check_candles_are_left_alone,
+    check_followed,
     check_missing_predictions,
     check_parameters,
     check_same_seed,
@@ -174,6 +175,7 @@ SIGNAL_CHECKS: tuple[Callable[[SignalCase], None], ...] = (
     check_nothing_is_remembered,
     check_candles_are_left_alone,
     check_saved_and_loaded,
+    check_followed,
     check_alignment,
     check_missing_predictions,
     check_warmup,

@@ -30,7 +30,7 @@ def predict(
     import math
 
     from freqlstm.cli.backtest import parameters_of
-    from freqlstm.forecast import forecast, newest_model
+    from freqlstm.forecast import forecast, learned_in, newest_model
     from freqlstm.models import read_beside
     from freqlstm.plugins import find
     from freqlstm.selection import candles_of, with_beside
@@ -38,6 +38,7 @@ def predict(
 
     project, warnings, parameters = Project(root), list[str](), parameters_of(changes)
     plugin = find("signal", name, root)
+    folder = learned_in(project.models, plugin)
     market = candles_of(
         project, warnings, pairs=(pair, *pairs) if pair else pairs, timeframe=timeframe, exchange=exchange
     )
@@ -48,7 +49,8 @@ def predict(
         note(f"Warning: {warning}")
     with plugin.blamed():
         said = [
-            forecast(newest_model(plugin, candles, project.models, parameters), candles) for candles in market.values()
+            forecast(newest_model(plugin, candles, project.models, parameters), candles, folder)
+            for candles in market.values()
         ]
     if as_json:
         print_json([{**vars(each), "synthetic": market[each.symbol].synthetic} for each in said])
