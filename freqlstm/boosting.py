@@ -45,6 +45,7 @@ class BoostedSignal(KerasSignal):
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {
         "stages": (1, 100), "shrinkage": (1e-3, 1.0), "rate_decay": (1e-3, 1.0), "margin": (0.0, 1.0),
     }  # fmt: skip
+    search: ClassVar[Mapping[str, Any]] = {"stages": (1, 4), "shrinkage": (0.1, 1.0)}
     shrinks = False
     in_files = ("networks_", "base_")
 

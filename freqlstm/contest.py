@@ -51,6 +51,7 @@ class Contest:
     plan: FoldPlan
     pooled: bool = True  # one model of all symbols together, or one of each
     seeds: int = 1  # fits of each signal that learns, which differ in their parameter ``seed``
+    relative_to: int = 0  # bars: returns are judged as prices over the close so many bars before; 0: as they are
     target: str = field(init=False)
     horizon: int = field(init=False)  # bars
 
@@ -130,7 +131,9 @@ def compete(
         _Task(contender, seed, fold, symbols, contest.plan, models, cache, number)
         for number, (contender, seed, (fold, symbols)) in enumerate(
             (contender, seed, fold)
-            for contender in contest.contenders
+            for contender in sorted(
+                contest.contenders, key=lambda each: bool(each.description.members)
+            )  # made of others
             for seed in range(contest.seeds if contender.description.needs_fit else 1)
             for fold in contest.folds(warnings if contender is contest.contenders[0] else [])
         )
@@ -188,7 +191,8 @@ def _compared(contest: Contest, tasks: list[_Task], made: list[Predictions], war
         ]
     pieces = [rows for rows in (_outcomes(contest, symbol, tasks) for symbol in contest.market) if len(rows)]
     rows = pd.concat(pieces, ignore_index=True)
-    labelled = np.isfinite(rows[["outcome", "zero", "persistence"]].to_numpy(np.float64)).all(axis=1)
+    known = ["outcome", "zero", "persistence", *(["scale"] if contest.relative_to else [])]
+    labelled = np.isfinite(rows[known].to_numpy(np.float64)).all(axis=1)
     columns = {key: _aligned(by_symbol, rows) for key, by_symbol in tables.items()}
     spoken: dict[str, int] = {}
     keep = labelled.copy()
@@ -211,6 +215,12 @@ def _compared(contest: Contest, tasks: list[_Task], made: list[Predictions], war
             interval[contender.name] = (mean[:, 1], mean[:, 2])
         if len(stack) > 1:
             by_seed[contender.name] = stack[:, :, 0]
+    if contest.relative_to:
+        scale = rows.pop("scale").to_numpy(np.float64)
+        rows["outcome"] = np.exp(rows["outcome"]) * scale - 1
+        said = {name: np.exp(values) * scale - 1 for name, values in said.items()}
+        interval = {name: (np.exp(low) * scale - 1, np.exp(high) * scale - 1) for name, (low, high) in interval.items()}
+        by_seed = {name: np.exp(values) * scale - 1 for name, values in by_seed.items()}
     return Compared(rows, said, interval, by_seed, folds, len(keep), int(labelled.sum()), spoken)
 
 
@@ -222,6 +232,9 @@ def _outcomes(contest: Contest, symbol: str, tasks: list[_Task]) -> pd.DataFrame
         past = candles.between(start - (labels.PAST + 1) * contest.horizon * candles.step, end)
         came, zero, persistence = references(past, contest.horizon, contest.target)
         piece = pd.DataFrame({"outcome": came, "zero": zero, "persistence": persistence}, index=past.time)
+        if contest.relative_to:
+            earlier = labels.forward_return(candles, contest.relative_to).shift(contest.relative_to)
+            piece["scale"] = np.exp(earlier).reindex(past.time)  # the close over that so many bars before
         pieces.append(piece[past.time >= start])
     table = pd.concat(pieces)
     time = pd.DatetimeIndex(table.index)

@@ -82,7 +82,7 @@ def figures_of(contest: Contest, compared: Compared) -> dict[str, Any]:
             },
             "interval": _intervals(compared, name, outcomes, groups),
             "reliability": _reliability(values, outcomes),
-            "over_seeds": _over_seeds(compared, name, outcomes, said["persistence"]),
+            "over_seeds": _over_seeds(compared, name, outcomes, said[naive]),
             "fit_seconds": _mean([fold.get("fit_seconds") for fold in compared.folds.get(name, [])]),
             "fits": len(compared.folds.get(name, [])),
         }  # fmt: skip
@@ -142,19 +142,19 @@ def _reliability(said: np.ndarray, outcomes: Outcomes) -> dict[str, Any] | None:
     return {"bins": bins, "calibration_error": calibration_error(bins)}
 
 
-def _over_seeds(compared: Compared, name: str, outcomes: Outcomes, persistence: np.ndarray) -> dict[str, Any] | None:
-    """Mean and standard deviation of the errors of the single seeds, and how many are below persistence's; None for one seed."""
+def _over_seeds(compared: Compared, name: str, outcomes: Outcomes, naive: np.ndarray) -> dict[str, Any] | None:
+    """Mean and standard deviation of the errors of the single seeds, and how many are below the naive forecast's; None for one seed."""
     if name not in compared.by_seed:
         return None
     errors = outcomes.came - compared.by_seed[name]  # (seeds, rows)
-    rival = outcomes.came - persistence
+    rival = outcomes.came - naive
     each = {"rmse": np.sqrt(np.mean(errors**2, axis=1)), "mae": np.mean(np.abs(errors), axis=1)}
     limit = {"rmse": float(np.sqrt(np.mean(rival**2))), "mae": float(np.mean(np.abs(rival)))}
     found: dict[str, Any] = {"seeds": len(errors)}
     for figure, values in each.items():
         found |= {
             figure: values.tolist(), f"{figure}_mean": float(values.mean()), f"{figure}_sd": float(values.std(ddof=1)),
-            f"{figure}_below_persistence": int((values < limit[figure]).sum()),
+            f"{figure}_below_naive": int((values < limit[figure]).sum()),
         }  # fmt: skip
     return found
 

@@ -47,6 +47,7 @@ class EvaluationRun:
     pooled: bool = True  # one model of all pairs together, or one of each
     seed: int = 1
     seeds: int = 1  # fits of each signal that learns
+    relative_to: int = 0  # bars: returns are judged as prices over the close so many bars before; 0: as they are
     importance: bool = False  # shuffle the inputs of every signal that has some: takes longer than the rest
     parameters: Mapping[str, Any] = field(default_factory=dict)  # of all that have them; in a table, of one signal
     folds: FoldPlan = field(default_factory=FoldPlan)
@@ -58,6 +59,10 @@ class EvaluationRun:
             raise UsageError(f"The seed is {self.seed}. It must be a whole number between 0 and {2**30 - 1}.")
         if not 1 <= self.seeds <= 1000:
             raise UsageError(f"The number of seeds is {self.seeds}. It must be between 1 and 1000.")
+        if self.relative_to < 0:
+            raise UsageError(
+                f"relative_to is {self.relative_to}. It must be a number of bars, or 0 for returns as they are."
+            )
         object.__setattr__(self, "pairs", self.selection().pairs)
         for timerange in self.timeranges:
             self.selection(timerange)
@@ -108,6 +113,11 @@ def contest_of(run: EvaluationRun, project: Project, warn: Warn, *, jobs: int = 
         plugins = [*there, *plugins]
         contenders = _contenders(run, plugins, project, jobs, cache)
     _require_one_question(contenders)
+    if run.relative_to and contenders[0].description.target != "return":
+        raise UsageError(
+            f"relative_to is {run.relative_to}, but the signals forecast a {contenders[0].description.target}. It is for returns: "
+            f'leave it out, or set target = "return".'
+        )
     learns = any(contender.description.needs_fit for contender in contenders)
     first = run.selection(run.timeranges[0] if run.timeranges else "")
     market = first.load(project, warn)
@@ -121,7 +131,7 @@ def contest_of(run: EvaluationRun, project: Project, warn: Warn, *, jobs: int = 
             )
     beside = sorted({name for contender in contenders for name in contender.description.beside})
     market = with_beside(market, beside, project, warn, since=spans[0][0], accept_off_grid=run.accept_off_grid)
-    return Contest(tuple(contenders), market, tuple(spans), run.folds, run.pooled, run.seeds)
+    return Contest(tuple(contenders), market, tuple(spans), run.folds, run.pooled, run.seeds, run.relative_to)
 
 
 def _contenders(run: EvaluationRun, plugins: list[Plugin], project: Project, jobs: int, cache: bool) -> list[Contender]:
@@ -209,6 +219,7 @@ def _record(contest: Contest, project: Project) -> None:
             "folds": asdict(contest.plan),
             "pooled": contest.pooled,
             "seeds": contest.seeds,
+            "relative_to": contest.relative_to,
         }
         ledger.record(
             project.ledger,

@@ -87,8 +87,8 @@ def _within_error(figures: Mapping[str, Any]) -> list[str]:
 def _seeds(figures: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} over {over['seeds']} seeds: mean absolute error {_small(over['mae_mean'])} ± {_small(over['mae_sd'])}, "
-        f"{over['mae_below_persistence']} of them below persistence; root mean square error {_small(over['rmse_mean'])} ± "
-        f"{_small(over['rmse_sd'])}, {over['rmse_below_persistence']} below."
+        f"{over['mae_below_naive']} of them below {figures['naive']}; root mean square error {_small(over['rmse_mean'])} ± "
+        f"{_small(over['rmse_sd'])}, {over['rmse_below_naive']} below."
         for name in figures["named"]
         if (over := figures["signals"][name]["over_seeds"]) is not None
     ]

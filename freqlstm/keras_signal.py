@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -36,6 +36,10 @@ class KerasSignal(SupervisedSignal):
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {
         "lookback": (1, math.inf), "seeds": (1, 1000), "epochs": (1, math.inf), "batch": (1, math.inf),
         "learning_rate": (1e-9, 10.0), "weight_decay": (0.0, 10.0),
+    }  # fmt: skip
+    search: ClassVar[Mapping[str, Any]] = {
+        "units": (8, 64, "log"), "lookback": (5, 40), "learning_rate": (3e-4, 1e-2, "log"), "weight_decay": (1e-5, 1e-1, "log"),
+        "dropout": (0.0, 0.5), "batch": [128, 256, 512],
     }  # fmt: skip
     in_files: ClassVar[tuple[str, ...]] = ("networks_",)
 

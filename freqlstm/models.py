@@ -117,6 +117,11 @@ def fitted_member(owner: Signal, name: str, market: Market, progress: Progress) 
     plugin, member = unfitted_member(owner, name)
     if not member.needs_fit:
         return member
+    spare = owner.warmup - member.warmup  # bars: without them it is the very fit that the member has by itself
+    market = {
+        symbol: candles.between(candles.time[0] + spare * candles.step, None) if len(candles) else candles
+        for symbol, candles in market.items()
+    }
     folder = None if owner.kept_in is None else model_folder(owner.kept_in, plugin, member, market)
     with plugin.blamed():
         if folder is not None and folder.is_dir():

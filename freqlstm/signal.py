@@ -39,6 +39,7 @@ class Signal:
     features: tuple[str | Feature, ...] = ()  # names, or features of the plugin's own
 
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {"horizon": (1, math.inf), "seed": (0, 2**31 - 1)}
+    search: ClassVar[Mapping[str, Any]] = {}  # parameter -> (low, high), (low, high, "log") or [choices]: where to tune
     in_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes that are not JSON values
     files: ClassVar[tuple[str, ...]] = ()  # data that it reads, relative to its own file: a change makes another signal
 

@@ -21,6 +21,7 @@ class LightGbm(SupervisedSignal):
     limits = {
         "rounds": (1, 100_000), "learning_rate": (1e-6, 1.0), "leaves": (2, 10_000), "min_rows": (1, 10**9), "patience": (1, 100_000),
     }  # fmt: skip
+    search = {"learning_rate": (0.01, 0.1, "log"), "leaves": (7, 127, "log"), "min_rows": (100, 2000, "log")}
     in_files = ("trees_",)
 
     def fit_to(self, data: TrainingData, market: dict[str, Candles], progress: Progress) -> np.ndarray:

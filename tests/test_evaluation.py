@@ -102,6 +102,8 @@ def test_what_is_planted_is_found(both: Evaluation) -> None:
         "Squared error below zero's beyond noise (DM p < .05 after Holm's correction for 2 signals): slope (p < .001)."
     )
     assert both.figures["findings"][1] == "Not below it beyond noise: momentum."
+    pooled = both.figures["signals"]["slope"]["pooled"]
+    assert pooled["holm_p_vs_naive"] == pytest.approx(2 * pooled["dm_p_vs_naive"], rel=1e-9, abs=0)
     coverage = both.figures["signals"]["slope"]["interval"]
     assert coverage["level"] == 0.8
     assert coverage["pooled"]["coverage"] == pytest.approx(0.8, abs=0.03)
@@ -167,7 +169,8 @@ def test_several_seeds_are_averaged_and_each_is_counted(project: Project) -> Non
     errors = [float(np.mean(np.abs(came - row))) for row in each]
     assert over["mae"] == pytest.approx(errors)
     assert (over["mae_mean"], over["mae_sd"]) == (pytest.approx(np.mean(errors)), pytest.approx(np.std(errors, ddof=1)))
-    assert over["mae_below_persistence"] == over["rmse_below_persistence"] == 3
+    least = float(np.mean(np.abs(came - three.compared.said[three.figures["naive"]])))
+    assert over["mae_below_naive"] == sum(error < least for error in errors)
     assert three.figures["signals"]["momentum"]["over_seeds"] is None
     assert any(said.startswith("guess over 3 seeds: mean absolute error ") for said in three.figures["findings"])
 

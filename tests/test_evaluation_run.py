@@ -72,8 +72,8 @@ def test_what_a_run_file_cannot_hold_is_refused(text: str, message: str) -> None
         ({"signals": ("slop",)}, "No signal named 'slop'. Did you mean 'slope'? `freqlstm signals` lists what there is."),
         ({"signals": ("slope", "Slope")}, "The signal slope is named twice. Name each once."),
         ({"parameters": {"slop": {"interval": 0.5}}}, "No signal of this evaluation named 'slop'. Did you mean 'slope'?"),
-        ({"parameters": {"intervall": 0.5}}, "No parameter of these signals named 'intervall'. Did you mean 'interval'?"),
-        ({"parameters": {"slope": {"intervall": 0.5}}}, "No parameter named 'intervall'. Did you mean 'interval'?"),
+        ({"parameters": {"intervals": 0.5}}, "No parameter of these signals named 'intervals'. Did you mean 'interval'?"),
+        ({"parameters": {"slope": {"intervals": 0.5}}}, "No parameter named 'intervals'. Did you mean 'interval'?"),
         ({"horizon": 0}, "Parameter 'horizon' of Slope is 0. It must be at least 1."),
         ({"signals": ("momentum", "slope"), "horizon": None},
          "momentum forecasts the return of 5 bars and slope the return of 1, so they cannot be compared. Give all the same with "

@@ -13,6 +13,7 @@ from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, UnknownName
 from freqlstm.forecast import forecast, newest_model, train
 from freqlstm.plugins import Plugin, find
+from freqlstm.signal import Signal
 
 BTC = "BTC/USDT"
 MEAN = """from freqlstm import Signal
@@ -59,6 +60,25 @@ def test_the_one_trained_on_the_newest_candles_forecasts_and_no_other_is_loaded(
     assert said.trained_until == said.known_at == candles.time[-1] + candles.step
     (folders[1] / "signal.json").write_text("{")
     assert last_seen(plugin, candles, models) == candles.time[199]
+
+
+class Remembers(Signal):
+    """Its interval is there once 1,000 bars lie before."""
+
+    memory = 1000
+
+    def predict(self, candles: Candles) -> pd.DataFrame:
+        old = candles.close.where(candles.segment_age >= 1000)
+        return pd.DataFrame({"prediction": candles.close, "prediction_low": old, "prediction_high": old})
+
+
+def test_a_forecast_is_made_of_as_many_candles_as_its_interval_remembers() -> None:
+    candles = make_candles(3000)
+    said = forecast(Remembers(), candles)
+    assert said.prediction_low == said.prediction == candles.close.iloc[-1]
+    few = forecast(Remembers(), candles.rows(0, 900))
+    assert few.prediction == candles.close.iloc[899]
+    assert pd.isna(few.prediction_low)
 
 
 def test_a_model_of_another_exchange_does_not_forecast(plugin: Plugin, tmp_path: Path) -> None:

@@ -22,15 +22,16 @@ LAYERS = {
     },
     3: {
         "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
-        "recording", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step", "updating",
+        "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step",
+        "updating",
     },
     4: {"boosting", "engines", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
-        "job", "ledger", "manifest", "scaffold",
+        "inner_folds", "job", "ledger", "manifest", "scaffold", "study", "tuning",
     },
     6: {"report"},
-    7: {"evaluation_run", "reproduce", "run"},
+    7: {"evaluation_run", "reproduce", "run", "tuned"},
     8: {"cli"},
 }  # fmt: skip
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
@@ -44,6 +45,7 @@ OWNERS = {
     "jax": {"update_step"},
     "joblib": {"jobs"},
     "keras": {"boosting", "keras_signal", "training", "update_step"},
+    "optuna": {"study", "tuning"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
     "pyarrow": {"store"},

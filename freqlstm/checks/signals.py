@@ -34,7 +34,7 @@ AROUND = 60  # bars of future in the pieces of the market that features are comp
 
 def check_features(case: SignalCase) -> None:
     """No feature changes when only later candles change."""
-    names = case.new().features
+    names = case.new().all_features
     if not names:
         return
     need = max(case.new().warmup, 1)

@@ -79,8 +79,8 @@ def _over_seeds(at: str, over: dict[str, Any] | None) -> str:
         return ABSENT
     mean = figure(f"{at}.over_seeds.mae_mean", significant(over["mae_mean"], 4))
     spread = figure(f"{at}.over_seeds.mae_sd", significant(over["mae_sd"], 2))
-    below = figure(f"{at}.over_seeds.mae_below_persistence", count(over["mae_below_persistence"]))
-    return f"{mean} ± {spread}<br><small>{below} of {over['seeds']} below persistence</small>"
+    below = figure(f"{at}.over_seeds.mae_below_naive", count(over["mae_below_naive"]))
+    return f"{mean} ± {spread}<br><small>{below} of {over['seeds']} below the naive forecast</small>"
 
 
 def _explained(figures: dict[str, Any]) -> str:

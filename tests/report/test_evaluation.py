@@ -78,7 +78,7 @@ def test_the_page_draws_everything_and_nothing_overlaps(returns_page: Any) -> No
     ids = page.evaluate("[...document.querySelectorAll('.chart')].map((chart) => chart.id)")
     assert ids == [
         "chart-r2", "chart-advantage", "chart-time-0", "chart-scatter-0", "chart-residuals-0", "chart-coverage", "chart-alike",
-        "chart-importance-0", "chart-training-0",
+        "chart-importance-0", "chart-training-0", "chart-stages-0",
     ]  # fmt: skip
     check_page(page)
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")

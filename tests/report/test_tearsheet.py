@@ -46,6 +46,10 @@ def wild_candles(symbol: str, rows: int, seed: int, exchange: str = "demo") -> C
     return Candles.from_frame(frame, symbol, "1m", exchange)
 
 
+def _with_interval(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(prediction_low=table["prediction"] - 1e-3, prediction_high=table["prediction"] + 1e-3)
+
+
 def make_result(
     symbols: tuple[str, ...] = ("BTC/USDT",), rows: int = 20 * 1440, each: int = 40, exchange: str = "demo"
 ) -> Result:
@@ -117,7 +121,9 @@ def make_result(
             "sharpe_high": high,
         },
         "skill": {
-            symbol: {"prediction": forecast_skill(predictions[symbol]["prediction"], candles, 5, "return")}
+            symbol: {
+                "prediction": forecast_skill(_with_interval(predictions[symbol]), candles, 5, "return", interval=0.9)
+            }
             for symbol, candles in market.items()
         },
     }
