@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
+import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.errors import PluginError
@@ -72,6 +73,11 @@ class BoostedSignal(KerasSignal):
     @property
     def warmup(self) -> int:
         return max([super().warmup, *(unfitted_member(self, name)[1].warmup for name in self.uses)])
+
+    def recent(self, candles: Candles, first: pd.Timestamp) -> Candles:
+        base: Signal | None = getattr(self, "base_", None)
+        needed = [] if base is None else [base.recent(candles, first)]
+        return max([super().recent(candles, first), *needed], key=len)
 
     # Learning
 

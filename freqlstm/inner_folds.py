@@ -100,7 +100,7 @@ def _sums(signal: Signal, market: Market, fold: Fold) -> tuple[np.ndarray, np.nd
     for symbol, candles in market.items():
         if not signal.speaks_for(symbol) or not len(candles.between(fold.test_start, None)):
             continue
-        asked = candles.between(fold.test_start - signal.warmup * candles.step, None)
+        asked = signal.recent(candles, fold.test_start)
         said = prediction_table(signal, asked)["prediction"]
         came, naive, _ = references(candles, signal.horizon, signal.target)
         table = pd.DataFrame({"said": said, "came": came, "naive": naive}).loc[fold.test_start :]

@@ -33,9 +33,7 @@ class Learning(Protocol):
     @property
     def aim(self) -> Target: ...
     @property
-    def kept(
-        self,
-    ) -> int: ...  # newest bars whose answers are remembered, so that they are the same when asked for again
+    def kept(self) -> int: ...
     def in_units(self, output: np.ndarray) -> np.ndarray: ...
     def known_by(self, bar: int) -> int: ...
 
@@ -129,8 +127,8 @@ class _Judge:
         none = passage.signal.aim.label(np.zeros(1))  # the label of a forecast of 0 units
         self.outcomes = dict(zip(passage.bars.tolist(), (passage.labels - none).tolist(), strict=True))
         self.next = int(np.searchsorted(state.bars, self.signal.known_by(state.position), side="right"))
-        self.scale = passage.signal.slope_ / passage.signal.stretch_  # from units to what is left of labels
         self.decay = 0.5 ** (1 / self.signal.loss_halflife)
+        self.scale = self.signal.slope_ / self.signal.stretch_  # from units to what is said of the label
 
     def answers(self, bars: np.ndarray, updated: np.ndarray, static: np.ndarray) -> np.ndarray:
         """Shape (networks, len(bars)), as its arguments: for each bar the forecasts of those that answer."""
@@ -147,7 +145,7 @@ class _Judge:
         """(losses, bars, means, said) of the state after the bar ``position``; ``said`` are all answers."""
         self._look_back(position)
         bars = np.array(self.bars, np.int64)
-        newest = bars > position - max(self.signal.kept, self.signal.horizon)
+        newest = bars > position - self.signal.kept
         means = np.array(self.means).reshape(-1, 2).T
         return np.array(self.losses), bars[newest], means[:, newest], np.hstack([self.said, said])[:, newest]
 

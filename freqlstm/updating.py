@@ -30,7 +30,7 @@ from freqlstm.targets import Target
 from freqlstm.update_state import State
 from freqlstm.update_step import MOMENTS, UpdateStep, compiled_once, fixed_of, weights_of
 
-NEWEST = 512  # bars that may be asked for again, interval and all
+KEPT = 512  # bars, at least, whose answers are remembered, so that they are the same when they are asked for again
 
 
 class UpdatingSignal(KerasSignal):
@@ -42,7 +42,7 @@ class UpdatingSignal(KerasSignal):
     """
 
     every: int = 60  # bars from one update to the next
-    sequences: int = 60  # newest bars with a complete label, learned from at each update
+    sequences: int = 240  # newest bars with a complete label, learned from at each update
     step_size: float = 1e-2  # learning rate of an update; the norm of its gradient is clipped to 1
     optimizer: Literal["sgd", "adam"] = "sgd"  # of the updates
     loss_halflife: int = 1440  # bars, of the running errors that decide which networks answer
@@ -65,20 +65,20 @@ class UpdatingSignal(KerasSignal):
     def aim(self) -> Target:
         return _FixedTarget(self.target, self.horizon, self.volatility_halflife)
 
-    @property
-    def kept(self) -> int:
-        """The newest bars whose answers a state holds: some, and those that their intervals look back on."""
-        return NEWEST + self.memory - self.warmup + self.horizon
-
     def recent(self, candles: Candles, first: pd.Timestamp) -> Candles:
         """The candles that it needs to go on from where it is, and to predict from ``first`` on."""
         if candles.symbol not in getattr(self, "state_", {}):
             return super().recent(candles, first)
         learned = self.state_[candles.symbol].position + 1 - self.horizon - self.sequences
-        judged = first.value // candles.step.value - (self.memory - self.warmup)  # what the interval looks back on
-        earliest = min(learned, judged) - self.lookback
-        begin = np.searchsorted(bar_numbers(candles), first_bar(earliest, self.warmup))
-        return candles.rows(int(begin), len(candles))
+        remembered = first.value // candles.step.value - (self.memory - self.warmup)
+        place = first_bar(min(learned, remembered) - self.lookback, self.warmup)
+        begin = int(np.searchsorted(bar_numbers(candles), place, side="right"))
+        return candles.rows(max(0, begin - 1), len(candles))  # that place itself may be missing
+
+    @property
+    def kept(self) -> int:
+        """Newest bars whose answers are remembered: those asked for again, and those that their intervals depend on."""
+        return KEPT + self.memory - self.warmup + self.horizon
 
     # Learning
 
@@ -167,17 +167,8 @@ class UpdatingSignal(KerasSignal):
         """A digest of everything that was fitted."""
         arrays = [array for network in self.networks_ for array in (weights_of(network), *fixed_of(network))]
         sha = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-        known = [
-            type(self).__name__,
-            loaded_digest(type(self)),
-            self.parameters,
-            self.scaling_,
-            self.slope_,
-            self.stretch_,
-            self.calibration_,
-            self.errors_,
-            sha,
-        ]
+        fitted = [self.scaling_, self.stretch_, self.slope_, self.calibration_, self.errors_]
+        known = [type(self).__name__, loaded_digest(type(self)), self.parameters, *fitted, sha]
         return provenance.fingerprint(known)
 
 

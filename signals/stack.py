@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import nnls
 
 from freqlstm.candles import Candles
@@ -41,6 +42,10 @@ class Stack(SupervisedSignal):
     @property
     def warmup(self) -> int:
         return max(super().warmup, *(unfitted_member(self, name)[1].warmup for name in self.members))
+
+    def recent(self, candles: Candles, first: pd.Timestamp) -> Candles:
+        needed = [member.recent(candles, first) for member in getattr(self, "members_", {}).values()]
+        return max([super().recent(candles, first), *needed], key=len)
 
     def fit_to(self, data: TrainingData, market: dict[str, Candles], progress: Progress) -> np.ndarray:
         self.members_ = {name: fitted_member(self, name, market, progress) for name in self.members}

@@ -21,7 +21,7 @@ from freqlstm.windows import gather
 ROOT = Path(__file__).resolve().parents[1]
 BTC = "BTC/USDT"
 FEW = {"features": ["return_lag_0", "range_1"], "seeds": 1, "epochs": 1, "units": 4, "lookback": 3}
-SHIPPED = ("lstm", "lstm_volatility", "attention_lstm", "boosted_lstm")
+SHIPPED = ("lstm", "lstm_volatility", "attention_lstm", "boosted_lstm", "updating_lstm")
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed: pip install jax"),

@@ -22,7 +22,8 @@ LAYERS = {
     },
     3: {
         "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
-        "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step", "updating",
+        "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step",
+        "updating",
     },
     4: {"boosting", "engines", "models", "predictions"},
     5: {

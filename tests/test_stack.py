@@ -118,3 +118,29 @@ def test_a_member_of_the_project_comes_first_and_a_change_of_it_makes_other_pred
         assert describe(plugin, parameters, models, jobs=1).members["own"]["signal"] == "own"
     assert prints[0] != prints[1]
     assert not tables[0].equals(tables[1])
+
+
+LEARNING = """
+import keras
+from freqlstm.updating import UpdatingSignal
+class Learning(UpdatingSignal):
+    features = ("return_lag_0", "range_1")
+    lookback: int = 3
+    seeds: int = 1
+    epochs: int = 1
+    def build(self, n_features):
+        layers = [keras.Input((self.lookback, n_features)), keras.layers.Flatten(), keras.layers.Dense(1)]
+        return keras.Sequential(layers)
+"""
+
+
+def test_a_member_that_goes_on_learning_is_handed_all_that_it_learns_from(tmp_path: Path) -> None:
+    """Also where the embargo is longer than the memory of the stack."""
+    (tmp_path / "signals").mkdir()
+    (tmp_path / "signals" / "learning.py").write_text(LEARNING)
+    plugin = find("signal", "stack", tmp_path)
+    candles = make_candles(3600)
+    start, plan = candles.time[3300], FoldPlan(train="24h", test="5h", min_train="12h", embargo="8h")
+    parameters = {"members": ["learning", "persistence"], "interval_memory": 1}
+    made = walk_forward(plugin, parameters, {BTC: candles}, start, candles.time[-1], plan, tmp_path / "models", jobs=1)
+    assert made.table[BTC]["prediction"].notna().all()
