@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from freqlstm.errors import PluginError, UsageError
+from freqlstm.errors import PluginError, UnknownName, UsageError
 from freqlstm.files import write_text
 from freqlstm.plugins import Plugin, discover, find, shown
 from freqlstm.results import to_toml
@@ -32,14 +32,16 @@ def strategy_for(signal: Plugin, named: str | None, root: Path) -> tuple[str, st
                 f"or leave out --strategy."
             )
         return plugin.name, column
-    for plugin in sorted(discover("strategy", root), key=lambda each: each.name != USUAL):
+    found = []
+    for plugin in discover("strategy", root):
         try:
-            column = _column(signals_of(plugin.load()), signal, root)
-        except PluginError:  # whoever runs that one is told
+            uses = signals_of(plugin.load())
+            column = _column(uses, signal, root)
+        except (PluginError, UnknownName):  # whoever runs that one is told
             continue
         if column is not None:
-            return plugin.name, column
-    return None
+            found.append(((plugin.name != USUAL, len(uses), plugin.name), (plugin.name, column)))
+    return min(found)[1] if found else None  # of several the one that depends on the fewest signals
 
 
 def _column(uses: Mapping[str, str], signal: Plugin, root: Path) -> str | None:

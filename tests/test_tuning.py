@@ -31,6 +31,7 @@ from freqlstm.run import read_run
 from freqlstm.search import space_of
 from freqlstm.store import CandleStore
 from freqlstm.study import opened
+from freqlstm.tuned import strategy_for
 from freqlstm.tuning import Tried, Tuned, Tuning, tune
 
 BTC = "BTC/USDT"
@@ -363,6 +364,17 @@ def test_the_run_file_of_the_winner_is_for_later_candles_and_runs(project: Path)
     ended = run(project, "backtest", str(file), "--train", "30d", "--export", "none", "--json")
     assert ended.exit_code == 0, ended.output
     assert json.loads(ended.stdout)["luck"]["configurations_tried"] == 1  # the others were tried on other candles
+
+
+def test_the_strategy_of_the_run_file_is_the_one_with_the_fewest_signals(project: Path) -> None:
+    fade = find("signal", "fade", project)
+    two = STRATEGY.replace("FadeIn", "A").replace('dict(prediction="fade")', 'dict(other="lstm", prediction="fade")')
+    (project / "strategies" / "a.py").write_text(two)
+    (project / "strategies" / "broken.py").write_text("class Broken(")
+    assert strategy_for(fade, None, project) == ("fade_in", "prediction")
+    assert strategy_for(fade, "a", project) == ("a", "prediction")
+    assert strategy_for(find("signal", "lstm", project), None, project) == ("lstm_rsi", "prediction")
+    assert strategy_for(find("signal", "ridge", project), None, project) is None
 
 
 def test_candles_after_the_time_range_decide_nothing(project: Path) -> None:
