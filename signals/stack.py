@@ -57,8 +57,9 @@ class Stack(SupervisedSignal):
         spoken = np.isfinite(said).all(axis=0)
         if self.weights == "validation" and spoken.any():
             found, _ = nnls(said[:, spoken].T, data.check_units[spoken])
-            if found.sum() > 0:
-                self.weights_ = (found / found.sum()).tolist()
+            total = float(np.linalg.norm(found, 1))
+            if total > 0:
+                self.weights_ = (found / total).tolist()
         self.report_ |= {"weights": dict(zip(self.members, self.weights_, strict=True))}
         return self.average(said)
 
