@@ -62,9 +62,7 @@ class SupervisedSignal(Signal):
         "validation": (0.01, 0.9), "stride": (1, math.inf), "volatility_halflife": (1, math.inf), "interval": (0.01, 0.999),
         "interval_step": (0.0, 1.0), "interval_memory": (1, 100_000),
     }  # fmt: skip
-    shrinks: ClassVar[bool] = (
-        True  # whether validation finds a slope in [0, 1] for forecasts, or calibrates probabilities
-    )
+    shrinks: ClassVar[bool] = True  # whether validation finds a slope for forecasts, or calibrates probabilities
 
     scaling_: dict[str, dict[str, list[float]]]  # symbol -> mean and std of each feature, from the fitted bars
     stretch_: float  # from what the model says of labels to units of the target
@@ -146,6 +144,11 @@ class SupervisedSignal(Signal):
         forecast = self.fit_to(data, market, progress)
         spoken = np.isfinite(forecast)
         forecast, outcome = forecast[spoken], data.check_units[spoken]
+        if not len(forecast):
+            raise TooFewCandles(
+                f"{type(self).__name__} says nothing on any of the {len(spoken):,} rows that it is validated on. Provide more "
+                f"candles without gaps, or leave out what it is made of that is silent."
+            )
         self.slope_, self.calibration_, self.errors_ = 1.0, {}, []
         if self.target == "direction":
             self._calibrate(forecast, outcome)
