@@ -25,7 +25,7 @@ import pandas as pd
 from freqlstm.candles import Candles
 from freqlstm.errors import PluginError
 from freqlstm.keras_signal import KerasSignal
-from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member
+from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member, unseen_from
 from freqlstm.progress import Progress
 from freqlstm.signal import Signal
 from freqlstm.supervised import TrainingData, slope
@@ -88,6 +88,8 @@ class BoostedSignal(KerasSignal):
         start = np.full(len(data.matrix), np.nan)
         for symbol, span in data.spans.items():
             start[span] = self._base_units(market[symbol])
+        self.validated_from_ = max(self.validated_from_, unseen_from([self.base_] if self.base_ else []))
+        start[data.check_rows[data.bars[data.check_rows] < self.validated_from_]] = np.nan  # there the base has learned
         fit, check = _spoken(data.fit_rows, data.fit_units, start), _spoken(data.check_rows, data.check_units, start)
         if not len(fit[0]) or not len(check[0]):
             raise PluginError(f"The base {self.base!r} of {type(self).__name__} predicts none of the training rows.")

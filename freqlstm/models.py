@@ -6,7 +6,7 @@ sources, parameters, library versions and candles, and the same of every signal 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,14 @@ def fitted_member(owner: Signal, name: str, market: Market, progress: Progress) 
         if folder is not None:
             member.save(folder)
     return member
+
+
+def unseen_from(members: Iterable[Signal]) -> int:
+    """The bar, counted since 1970, from which on all of these were only validated: they may be weighed there and not before.
+
+    Of a signal that does not tell where its validation begins, nothing is known.
+    """
+    return max((getattr(member, "validated_from_", 0) for member in members), default=0)
 
 
 def said_by(member: Signal, candles: Candles) -> np.ndarray:

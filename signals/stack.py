@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from freqlstm.candles import Candles
-from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member
+from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member, unseen_from
 from freqlstm.progress import Progress
 from freqlstm.supervised import SupervisedSignal, TrainingData
 
@@ -52,6 +52,8 @@ class Stack(SupervisedSignal):
         for symbol, span in data.spans.items():
             said[:, span] = self._units(market[symbol])
         said = said[:, data.check_rows]  # (members, rows)
+        self.validated_from_ = max(self.validated_from_, unseen_from(self.members_.values()))
+        said[:, data.bars[data.check_rows] < self.validated_from_] = np.nan  # there some member has learned
         self.weights_ = [1 / len(self.members)] * len(self.members)
         spoken = np.isfinite(said).all(axis=0)
         if self.weights == "validation" and spoken.any():

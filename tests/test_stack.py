@@ -17,6 +17,7 @@ from freqlstm.folds import FoldPlan
 from freqlstm.models import unfitted_member
 from freqlstm.plugins import find
 from freqlstm.predictions import describe, walk_forward
+from freqlstm.progress import silent
 
 ROOT = Path(__file__).resolve().parents[1]
 BTC = "BTC/USDT"
@@ -107,6 +108,20 @@ def test_its_members_keep_out_of_the_rows_on_which_it_weighs_them(stack: Any, ma
     assert fitted.members_["ridge"].validation == 0.5
     kept = fitted.members_["ridge"].report_["fitted_windows"]
     assert kept < 0.55 * len(market[BTC])
+
+
+def test_it_is_weighed_on_no_row_that_a_member_has_learned_from(stack: Any, market: dict[str, Candles]) -> None:
+    """Its own labels need less history than the features of ridge, so its rows, and their last fifth, begin earlier."""
+    signal = stack(members=PAIR, horizon=1)
+    data = signal.training_data(market)
+    asked: list[np.ndarray] = []
+    signal.report_ = {}
+    signal.average = lambda said: asked.append(said) or said.mean(axis=0)
+    signal.fit_to(data, market, silent)
+    learned = signal.members_["ridge"].training_data(market)
+    weighed = data.check_rows[np.isfinite(asked[0]).all(axis=0)]
+    assert data.check_rows[0] < learned.fit_rows[-1] < learned.check_rows[0] == weighed[0]
+    assert weighed[-1] == data.check_rows[-1]
 
 
 def test_it_says_nothing_of_a_symbol_that_a_member_could_not_learn(stack: Any, market: dict[str, Candles]) -> None:
