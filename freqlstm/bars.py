@@ -38,9 +38,9 @@ class Bollinger(NamedTuple):
 class Bars:
     """The columns of one symbol: candles, predictions, indicators; row t holds what is known at the close of bar t.
 
-    ``predictions`` has one column for each name in the strategy's ``signals`` (with ``_low``, ``_high`` and ``_spread`` beside
-    it where the signal gives an interval or averages several models), indexed like the candles. Each indicator is computed once. ``without`` names
-    the columns that are switched off, see :class:`Absent`.
+    ``predictions`` has one column for each name in the strategy's ``signals`` (with ``_low``, ``_high`` and ``_spread``
+    beside it where the signal gives an interval or averages several models), indexed like the candles. Each indicator is
+    computed once. ``without`` names the columns that are switched off, see :class:`Absent`.
     """
 
     def __init__(

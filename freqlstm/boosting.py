@@ -5,8 +5,9 @@ For the squared error his gradient is the residual of the sum so far, which begi
 
     F_k = F_(k-1) + shrinkage * weight_k * h_k,   h_k trained on  label - F_(k-1)  over the training rows.
 
-The weight in [0, 1] is the least-squares one on the validation rows, and a stage is kept only if the validation error
-falls by more than a margin; otherwise boosting stops. So on validation the sum is never worse than its base.
+The weight in [0, 1] is the least-squares one on the validation rows less its standard error, and a stage is kept only if
+the validation error falls by more than a margin; otherwise boosting stops. So on validation the sum is never worse than
+its base.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ import pandas as pd
 from freqlstm.candles import Candles
 from freqlstm.errors import PluginError
 from freqlstm.keras_signal import KerasSignal
-from freqlstm.models import fitted_member, loaded_member, save_member, unfitted_member
+from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member, unseen_from
 from freqlstm.progress import Progress
-from freqlstm.signal import Signal, prediction_table
+from freqlstm.signal import Signal
 from freqlstm.supervised import TrainingData, slope
 from freqlstm.training import Training, outputs, seeded
 
@@ -87,6 +88,8 @@ class BoostedSignal(KerasSignal):
         start = np.full(len(data.matrix), np.nan)
         for symbol, span in data.spans.items():
             start[span] = self._base_units(market[symbol])
+        self.validated_from_ = max(self.validated_from_, unseen_from([self.base_] if self.base_ else []))
+        start[data.check_rows[data.bars[data.check_rows] < self.validated_from_]] = np.nan  # there the base has learned
         fit, check = _spoken(data.fit_rows, data.fit_units, start), _spoken(data.check_rows, data.check_units, start)
         if not len(fit[0]) or not len(check[0]):
             raise PluginError(f"The base {self.base!r} of {type(self).__name__} predicts none of the training rows.")
@@ -160,7 +163,7 @@ class BoostedSignal(KerasSignal):
         if self.base_ is None:
             return np.zeros(len(candles))
         base, scale = self.aim.base_and_scale(candles)
-        return np.asarray((prediction_table(self.base_, candles)["prediction"].to_numpy() - base) / scale)
+        return np.asarray((said_by(self.base_, candles) - base) / scale)
 
     # Files
 

@@ -2,7 +2,7 @@
 
 The errors of a model on bars that it was not fitted on say how far outcomes stray (Vovk et al. 2005). How much of them
 an interval leaves out, its *miss rate*, follows how often the outcomes of the last bars missed theirs (Gibbs and Candes
-2021): rate(t + 1) = rate(t) + step (nominal - missed(t - horizon)), so nothing is used before its label is complete.
+2021): rate(t) = rate(t - 1) + step (nominal - missed(t - horizon)), so nothing is used before its label is complete.
 
 An interval must not depend on how long ago a program was started, so this memory is finite: bars are counted since 1970
 and cut into blocks, and in each block the recursion has run since the beginning of the block before, from the nominal

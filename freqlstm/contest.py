@@ -127,15 +127,15 @@ def compete(
 ) -> Compared:
     """Fit and predict fold by fold, then keep the rows on which everybody speaks."""
     warnings = [] if warn is None else warn
+    folds = contest.folds(warnings)
+    members_first = sorted(contest.contenders, key=lambda each: bool(each.description.members))
     tasks = [
         _Task(contender, seed, fold, symbols, contest.plan, models, cache, number)
         for number, (contender, seed, (fold, symbols)) in enumerate(
             (contender, seed, fold)
-            for contender in sorted(
-                contest.contenders, key=lambda each: bool(each.description.members)
-            )  # made of others
+            for contender in members_first
             for seed in range(contest.seeds if contender.description.needs_fit else 1)
-            for fold in contest.folds(warnings if contender is contest.contenders[0] else [])
+            for fold in folds
         )
     ]
     with watched(len(tasks), progress) as beats:

@@ -1,7 +1,8 @@
 """What a fitted signal listens to: how much worse it forecasts when one of its inputs is shuffled in time.
 
 Whole blocks of time change places, so that a shuffled input still looks like itself from bar to bar (Breiman, 2001,
-with blocks in place of rows). Every fold asks the model that spoke in it, on its own test span only.
+with blocks in place of rows). Every fold asks the model that spoke in it, on its own test span only. A signal's own
+inputs are shuffled and not those of the signals that it is made of: of boosting, the stages are asked and not the base.
 """
 
 from __future__ import annotations

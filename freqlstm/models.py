@@ -6,10 +6,12 @@ sources, parameters, library versions and candles, and the same of every signal 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from freqlstm import provenance
 from freqlstm.candles import Candles
@@ -18,10 +20,12 @@ from freqlstm.features import companions
 from freqlstm.parameters import declared
 from freqlstm.plugins import Plugin, find
 from freqlstm.progress import Progress
-from freqlstm.signal import Signal
+from freqlstm.signal import Signal, prediction_table
 
 Market = dict[str, Candles]
-SHARED = ("horizon", "target", "seed", "cross")  # parameters that a signal hands on to those that it is made of
+# Parameters that a signal hands on to those that it is made of. With another share they would have learned from rows
+# on which it weighs them.
+SHARED = ("horizon", "target", "seed", "cross", "validation")
 
 
 def signal_class(plugin: Plugin) -> type[Signal]:
@@ -95,10 +99,15 @@ def are_current(members: Mapping[str, Any], root: Path) -> bool:
 
 def unfitted_member(owner: Signal, name: str) -> tuple[Plugin, Signal]:
     """The plugin ``name`` and a signal of it with what ``owner`` hands on: see :data:`SHARED`."""
-    plugin = find("signal", name, owner.project)
+    plugin = find("signal", name, owner._project)
     kind = signal_class(plugin)
-    if kind.__name__ == type(owner).__name__:
+    inside = (*owner._inside, type(owner).__module__)
+    if kind.__module__ == inside[-1]:
         raise PluginError(f"{type(owner).__name__} names itself among the signals that it is made of. Name others.")
+    if kind.__module__ in inside:
+        raise PluginError(
+            f"{type(owner).__name__} names {kind.__name__}, which is made of {type(owner).__name__} itself. Name others."
+        )
     known = declared(kind)
     with plugin.blamed():
         member = kind(
@@ -109,6 +118,7 @@ def unfitted_member(owner: Signal, name: str) -> tuple[Plugin, Signal]:
             }
         )
     member.keep_members_in(owner.kept_in)
+    member._inside = inside
     return plugin, member
 
 
@@ -131,6 +141,21 @@ def fitted_member(owner: Signal, name: str, market: Market, progress: Progress) 
         if folder is not None:
             member.save(folder)
     return member
+
+
+def unseen_from(members: Iterable[Signal]) -> int:
+    """The bar, counted since 1970, from which on all of these were only validated: they may be weighed there and not before.
+
+    Of a signal that does not tell where its validation begins, nothing is known.
+    """
+    return max((getattr(member, "validated_from_", 0) for member in members), default=0)
+
+
+def said_by(member: Signal, candles: Candles) -> np.ndarray:
+    """Shape (bars,): what a member predicts; nothing of a symbol of which it had too few candles to learn from."""
+    if not member.speaks_for(candles.symbol):
+        return np.full(len(candles), np.nan)
+    return prediction_table(member, candles)["prediction"].to_numpy()
 
 
 def save_member(owner: Signal, name: str, member: Signal, folder: Path) -> None:

@@ -43,7 +43,9 @@ class Signal:
     in_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes that are not JSON values
     files: ClassVar[tuple[str, ...]] = ()  # data that it reads, relative to its own file: a change makes another signal
 
-    project: ClassVar[Path] = Path()  # the folder whose own signals come first where another is named
+    project: ClassVar[Path] = Path()  # set by whoever loads the class: the folder whose own signals come first
+    _project: Path = Path()  # that of when this one was made: its class may be loaded for another project since
+    _inside: tuple[str, ...] = ()  # the modules of the signals that this one is a part of
     _kept_in: Path | None = None  # where the signals that it is made of are kept; None: they are not
 
     training_: dict[str, Any]  # what the last fit was given: see record_training
@@ -56,6 +58,7 @@ class Signal:
             _check_files(cls, Path(source).resolve())
 
     def __init__(self, **parameters: Any) -> None:
+        self._project = type(self).project
         known = declared(type(self))
         for name in parameters:
             if name not in known:
@@ -107,7 +110,7 @@ class Signal:
 
     @property
     def uses(self) -> tuple[str, ...]:
-        """The names of other signals that it is made of; they have its horizon, target and seed."""
+        """The names of other signals that it is made of; they have its horizon, target, seed and validation share."""
         return ()
 
     def recent(self, candles: Candles, first: pd.Timestamp) -> Candles:

@@ -38,10 +38,11 @@ def forecast_skill(
 
     ``r2`` is 1 - SSE / SSE of zero; ``theil_u`` the root mean square error over that of zero (Theil, 1966);
     ``ic`` and ``rank_ic`` the correlations of prediction and outcome (Pearson, Spearman); ``directional_accuracy``
-    leaves out what did not move and what took no side, and is None for volatility. ``dm_p_vs_...`` is the one-sided p-value of "no better than that", so near 1 for what is worse.
-    ``calibration_error`` is that of :mod:`freqlstm.reliability`, for a direction. ``coverage`` is the share of outcomes between
-    prediction_low and prediction_high, where ``prediction`` is a table that has these, beside ``interval``, the share
-    that there should be. With fewer than 30 rows everything but ``rows`` is None.
+    leaves out what did not move and what took no side, and is None for volatility. ``dm_p_vs_...`` is the one-sided
+    p-value of "no better than that", so near 1 for what is worse. ``calibration_error`` is that of
+    :mod:`freqlstm.reliability`, for a direction. ``coverage`` is the share of outcomes between prediction_low and
+    prediction_high, where ``prediction`` is a table that has these, beside ``interval``, the share that there should be.
+    With fewer than 30 rows everything but ``rows`` is None.
     """
     outcome, zero, persistence = references(candles, horizon, target)
     given = prediction.to_frame("prediction") if isinstance(prediction, pd.Series) else prediction

@@ -5,10 +5,11 @@ The rules, for every engine. At the close of bar t, for each symbol that has a c
 1. A position whose exit condition is true, or which has been held for ``max_holding`` bars (the bar of its fill is the
    first), is closed at the open of the symbol's next candle, however late that comes.
 2. Without a position, an entry condition buys (or sells short) at the next open. The size is
-   ``share * exposure / max_positions`` of the equity at the close of t, slippage and commission included, as if the next candle
-   opened at that close, cut down to whole lots. Where it opens higher, the order costs more: what the cash does not
-   cover is refused, so an ``exposure`` of 1 buys only where no gap follows. Long and short at once cancel each other, and there is no entry while ``max_positions`` positions and entry orders are open. The
-   order is good for the next candle only: where that one is missing, it lapses.
+   ``share * exposure / max_positions`` of the equity at the close of t, slippage and commission included, as if the
+   next candle opened at that close, cut down to whole lots. Where it opens higher, the order costs more: what the cash
+   does not cover is refused, so an ``exposure`` of 1 buys only where no gap follows. Long and short at once cancel each
+   other, and there is no entry while ``max_positions`` positions and entry orders are open. The order is good for the
+   next candle only: where that one is missing, it lapses.
 3. ``stop_loss`` and ``trailing_stop`` (stop orders) and ``take_profit`` (a limit order) are fractions of the price
    of the fill. They are placed at the close of the bar of the fill, so that bar itself cannot trigger them, unless that
    close already decides to leave. The trailing stop follows closes, that one being the first. A stop that the market

@@ -16,6 +16,7 @@ import pandas as pd
 
 from freqlstm import calibration as probabilities
 from freqlstm import conformal
+from freqlstm.blocks import bar_numbers
 from freqlstm.candles import Candles, off_grid
 from freqlstm.errors import PluginError, TooFewCandles
 from freqlstm.features import DEFAULT_FEATURES, HALFLIFE, Feature, compute
@@ -42,6 +43,7 @@ class TrainingData:
     fit_units: np.ndarray  # (n,), the outcomes in units of the target
     check_rows: np.ndarray  # (m,), int: rows to validate on, every one later than the labels of the others
     check_units: np.ndarray  # (m,)
+    bars: np.ndarray  # (bars of all symbols,), int: open times in units of the timeframe since 1970
     spans: Mapping[str, slice]  # symbol -> its rows
 
 
@@ -62,10 +64,9 @@ class SupervisedSignal(Signal):
         "validation": (0.01, 0.9), "stride": (1, math.inf), "volatility_halflife": (1, math.inf), "interval": (0.01, 0.999),
         "interval_step": (0.0, 1.0), "interval_memory": (1, 100_000),
     }  # fmt: skip
-    shrinks: ClassVar[bool] = (
-        True  # whether validation finds a slope in [0, 1] for forecasts, or calibrates probabilities
-    )
+    shrinks: ClassVar[bool] = True  # whether validation finds a slope for forecasts, or calibrates probabilities
 
+    validated_from_: int  # number of the first bar since 1970 that it was validated on: it has learned from none after
     scaling_: dict[str, dict[str, list[float]]]  # symbol -> mean and std of each feature, from the fitted bars
     stretch_: float  # from what the model says of labels to units of the target
     slope_: float  # in [0, 1], what is left of the model's forecast after validation; 1 for a direction
@@ -146,6 +147,11 @@ class SupervisedSignal(Signal):
         forecast = self.fit_to(data, market, progress)
         spoken = np.isfinite(forecast)
         forecast, outcome = forecast[spoken], data.check_units[spoken]
+        if not len(forecast):
+            raise TooFewCandles(
+                f"{type(self).__name__} says nothing on any of the {len(spoken):,} rows that it is validated on. Provide more "
+                f"candles without gaps, or leave out what it is made of that is silent."
+            )
         self.slope_, self.calibration_, self.errors_ = 1.0, {}, []
         if self.target == "direction":
             self._calibrate(forecast, outcome)
@@ -180,7 +186,7 @@ class SupervisedSignal(Signal):
             candles = market[symbol]
             usable = rows_with_window(table.to_numpy(), candles.segment, self.lookback)
             rows[symbol] = usable[np.isfinite(units[symbol][usable])]
-            bars[symbol] = (candles.time.as_unit("ns").asi8 // candles.step.value)[rows[symbol]]
+            bars[symbol] = bar_numbers(candles)[rows[symbol]]
         pooled = np.unique(np.concatenate([np.zeros(0, np.int64), *bars.values()]))
         fit_bars, validation_bars = self.split(pooled) if len(pooled) else (pooled, pooled)
         if not len(fit_bars) or not len(validation_bars):
@@ -189,6 +195,7 @@ class SupervisedSignal(Signal):
                 f"which leave {len(pooled)} windows with a label. {type(self).__name__} needs {self.warmup} bars of warm-up in one "
                 f"unbroken stretch and then at least some hundreds more: provide earlier candles or a shorter warm-up."
             )
+        self.validated_from_ = int(validation_bars[0])
         matrices, parts, spans, offset = [], [], {}, 0
         for symbol, table in raw.items():
             fit = rows[symbol][np.isin(bars[symbol], fit_bars)]
@@ -205,7 +212,8 @@ class SupervisedSignal(Signal):
             spans[symbol] = slice(offset, offset + len(table))
             offset += len(table)
         fit_rows, fit_units, check_rows, check_units = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return TrainingData(np.concatenate(matrices), fit_rows, fit_units, check_rows, check_units, spans)
+        every = np.concatenate([bar_numbers(market[symbol]) for symbol in spans])
+        return TrainingData(np.concatenate(matrices), fit_rows, fit_units, check_rows, check_units, every, spans)
 
     # Predicting
 

@@ -36,9 +36,7 @@ def _be_reproducible() -> None:
     elif backend == "jax":  # both are looked at when the first array is made
         os.environ["NPROC"] = "1"
         import_module("jax").config.update("jax_platforms", "cpu")
-        with suppress(
-            ImportError
-        ):  # Keras would in training, and TensorFlow's start-up messages are held back only now
+        with suppress(ImportError):  # Keras would in training, but its start-up messages are held back only now
             import_module("tensorflow")
     elif backend == "torch":
         import_module("torch").set_num_threads(1)
@@ -203,9 +201,7 @@ def _restore(holder: Any, kept: Snapshot, name: str) -> None:
 def _copy(source: keras.Model, target: keras.Model) -> None:
     """Give one network the whole state of another, that of its random generators included."""
     for theirs, ours in zip(target.variables, source.variables, strict=True):
-        theirs.assign(
-            np.array(keras.ops.convert_to_numpy(ours))
-        )  # JAX would share the memory, and overwrite it in training
+        theirs.assign(np.array(keras.ops.convert_to_numpy(ours)))  # not shared: JAX overwrites memory in training
 
 
 class _AdamW(keras.optimizers.AdamW):  # type: ignore[misc]

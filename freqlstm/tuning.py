@@ -77,10 +77,20 @@ class Tuning:
         signal = self.signal(**chosen)
         return identity(self.plugin, signal.parameters, members_of(signal))
 
+    def possible_members(self) -> list[dict[str, Any]]:
+        """The identities of the signals that a searched parameter chooses from: a change of their files makes other scores."""
+        chosen = [
+            {name: value}
+            for name, domain in self.space.items()
+            if isinstance(domain, Choices)
+            for value in domain.values
+        ]
+        return [members_of(self.signal(**each)) for each in chosen]
+
     def recipe(self) -> dict[str, Any]:
         """What must not change while a study is stored."""
         told = {
-            "signal": self.plugin.name, "identity": fingerprint(self.identity()), "space": as_text(self.space),
+            "signal": self.plugin.name, "identity": fingerprint([self.identity(), self.possible_members()]), "space": as_text(self.space),
             "candles": {symbol: candles.digest for symbol, candles in sorted(self.market.items())},
             "span": [str(moment) for moment in self.span], "folds": self.folds, "seeds": self.seeds, "seed": self.seed,
         }  # fmt: skip

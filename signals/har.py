@@ -28,6 +28,8 @@ class Har(LinearSignal):
             self.features = tuple(map(log_variance, spans)) if self.target == "volatility" else returns
 
     def _own_features(self, names: Any) -> Any:
+        if not isinstance(names, (list, tuple)):
+            return names  # which is refused
         made = {"log_variance": log_variance, "momentum": momentum}
         split = [name.rpartition("_") if isinstance(name, str) else ("", "", "") for name in names]
         return [

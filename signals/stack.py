@@ -8,9 +8,8 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from freqlstm.candles import Candles
-from freqlstm.models import fitted_member, loaded_member, save_member, unfitted_member
+from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member, unseen_from
 from freqlstm.progress import Progress
-from freqlstm.signal import prediction_table
 from freqlstm.supervised import SupervisedSignal, TrainingData
 
 MEMBERS = {
@@ -53,6 +52,8 @@ class Stack(SupervisedSignal):
         for symbol, span in data.spans.items():
             said[:, span] = self._units(market[symbol])
         said = said[:, data.check_rows]  # (members, rows)
+        self.validated_from_ = max(self.validated_from_, unseen_from(self.members_.values()))
+        said[:, data.bars[data.check_rows] < self.validated_from_] = np.nan  # there some member has learned
         self.weights_ = [1 / len(self.members)] * len(self.members)
         spoken = np.isfinite(said).all(axis=0)
         if self.weights == "validation" and spoken.any():
@@ -72,8 +73,7 @@ class Stack(SupervisedSignal):
     def _units(self, candles: Candles) -> np.ndarray:
         """What every member predicts, in units of the target, shape (members, bars)."""
         base, scale = self.aim.base_and_scale(candles)
-        tables = [prediction_table(member, candles)["prediction"] for member in self.members_.values()]
-        return np.array([(table.to_numpy() - base) / scale for table in tables])
+        return np.array([(said_by(member, candles) - base) / scale for member in self.members_.values()])
 
     def write_files(self, folder: Path) -> None:
         for name, member in self.members_.items():

@@ -77,6 +77,8 @@ def test_har_can_be_made_again_from_its_own_parameters() -> None:
     assert signal("har")(**one.parameters).parameters == one.parameters
     with pytest.raises(UsageError, match="No feature named 'log_variance_x'"):
         signal("har")(features=["log_variance_x"]).warmup  # noqa: B018
+    with pytest.raises(UsageError, match=r"^Parameter 'features' of Har is 5\. It must be"):
+        signal("har")(features=5)
 
 
 def test_har_is_the_least_squares_fit_of_log_variance_on_log_variances() -> None:

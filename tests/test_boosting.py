@@ -16,6 +16,7 @@ from freqlstm.boosting import BoostedSignal
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, UnknownName
 from freqlstm.plugins import find
+from freqlstm.progress import silent
 from freqlstm.training import outputs
 
 # Keras converts its variables in a way that numpy 2 has deprecated.
@@ -128,6 +129,17 @@ def test_it_says_what_its_base_says_and_what_the_stages_add(market: dict[str, Ca
         assert difference.abs().max() > 0
     else:
         assert difference.abs().max() < 1e-12
+
+
+def test_no_stage_is_validated_on_rows_that_the_base_has_learned_from(market: dict[str, Candles]) -> None:
+    """The base needs more history than the stages, so the rows of these, and their last fifth, begin earlier."""
+    signal = Small(base="ridge", stages=1, epochs=1).fit(market)
+    assert signal.base_ is not None
+    ridge: Any = signal.base_
+    data, learned = signal.training_data(market), ridge.training_data(market)
+    assert data.check_rows[0] < learned.fit_rows[-1]
+    forecast = signal.fit_to(data, market, silent)
+    assert np.array_equal(data.check_rows[np.isfinite(forecast)], learned.check_rows)
 
 
 def test_a_fitted_base_is_read_from_its_files_and_not_fitted_twice(market: dict[str, Candles], tmp_path: Path) -> None:

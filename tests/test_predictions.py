@@ -119,9 +119,8 @@ def test_a_fit_receives_only_candles_before_its_test_span(walk: Callable[..., Pr
     diary = [json.loads(line)[BTC] for line in (tmp_path / "diary").read_text().splitlines()]
     assert len(diary) == len(made.folds) == 4
     for (first, last), fold in zip(diary, made.folds, strict=True):
-        assert pd.Timestamp(last) == pd.Timestamp(fold["test_start"]) - pd.Timedelta(
-            minutes=31
-        )  # the embargo and one candle
+        apart = pd.Timedelta(minutes=31)  # the embargo and one candle
+        assert pd.Timestamp(last) == pd.Timestamp(fold["test_start"]) - apart
         oldest = max(pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp(fold["train_start"]) - pd.Timedelta(minutes=2))
         assert pd.Timestamp(first) == oldest
 
@@ -182,9 +181,8 @@ def test_nothing_is_predicted_across_a_gap_or_for_missing_candles(
 def test_a_symbol_speaks_only_in_folds_that_were_trained_on_enough_of_it(
     walk: Callable[..., Predictions], market: dict[str, Candles]
 ) -> None:
-    late = make_candles(
-        2000, seed=9, symbol=ETH, start="2024-01-01 15:00"
-    )  # 12 hours old at the second half of the range
+    begin = "2024-01-01 15:00"  # 12 hours before the second half of the range
+    late = make_candles(2000, seed=9, symbol=ETH, start=begin)
     made = walk(market={**market, ETH: late})
     spoken = made.table[ETH]["prediction"].notna()
     assert [ETH in fold["symbols"] for fold in made.folds] == [False, True, True, True]
@@ -377,10 +375,8 @@ def test_a_fold_is_handed_what_its_rows_depend_on_and_fitted_on_no_more_than_bef
         tmp_path,
         jobs=1,
     )
-    assert made.table[BTC]["prediction_low"].iloc[[0, 360]].tolist() == [
-        2000,
-        2000,
-    ]  # candles before the first of a fold
+    before = made.table[BTC]["prediction_low"].iloc[[0, 360]]  # candles before the first of a fold
+    assert before.tolist() == [2000, 2000]
     fits = [json.loads(line)[BTC] for line in diary.read_text().splitlines()]
     assert fits[0] == ["2024-01-01 23:58:00+00:00", "2024-01-02 23:59:00+00:00"]
 

@@ -166,9 +166,8 @@ def test_every_recorded_series_is_read_and_stored_as_it_is(real_data: Path, tmp_
         assert store.write(series, {"source": name}) == 0
     greed = store.read("series_0")
     assert (greed.time[0], greed.value[0]) == (pd.Timestamp("2023-01-01", tz="UTC"), 26.0)
-    assert greed.as_of(pd.DatetimeIndex(["2023-02-02"], tz="UTC")).tolist() == [
-        56.0
-    ]  # 01/02/2023 is the first of February
+    second_of_february = pd.DatetimeIndex(["2023-02-02"], tz="UTC")  # on which the value of 01/02/2023 is known
+    assert greed.as_of(second_of_february).tolist() == [56.0]
 
 
 def test_the_damaged_last_row_of_a_recorded_series_is_named(real_data: Path) -> None:

@@ -118,9 +118,8 @@ def test_rows_beside_a_gap_do_not_count(candles: Candles, target: str) -> None:
     whole, fewer = (skill.forecast_skill(said, c, 5, target)["rows"] for c in (candles, holed))
     assert whole is not None
     assert fewer is not None
-    lost = {"return": 11, "direction": 11, "volatility": 26}[
-        target
-    ]  # the gap, the labels before it and the memory after
+    # The gap, the labels before it and the memory after.
+    lost = {"return": 11, "direction": 11, "volatility": 26}[target]
     assert whole - fewer == lost
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from conftest import make_candles
 
 from freqlstm.candles import Candles
-from freqlstm.errors import ModelError, PluginError, UnknownName
+from freqlstm.errors import ModelError, PluginError, TooFewCandles, UnknownName
 from freqlstm.folds import FoldPlan
+from freqlstm.models import unfitted_member
 from freqlstm.plugins import find
 from freqlstm.predictions import describe, walk_forward
+from freqlstm.progress import silent
 
 ROOT = Path(__file__).resolve().parents[1]
 BTC = "BTC/USDT"
@@ -55,9 +58,8 @@ def test_weights_from_validation_leave_out_a_member_that_knows_nothing(stack: An
     fitted = stack(members=PAIR, weights="validation", horizon=3, target="volatility").fit(market)
     weights = fitted.report_["weights"]
     assert sum(weights.values()) == pytest.approx(1.0)
-    assert (
-        weights["ridge"] > 0.9
-    )  # of a random walk, the last variance says nothing that the longer ones don't say better
+    # Of a random walk, the last variance says nothing that the longer ones don't say better.
+    assert weights["ridge"] > 0.9
 
 
 def test_its_members_have_its_horizon_target_and_seed(stack: Any, market: dict[str, Candles]) -> None:
@@ -90,6 +92,65 @@ def test_an_unknown_member_is_refused_with_the_nearest_name(stack: Any, tmp_path
 def test_it_cannot_be_made_of_itself(stack: Any) -> None:
     with pytest.raises(PluginError, match=r"^Stack names itself among the signals that it is made of\. Name others\.$"):
         stack(members=("stack", "ridge")).warmup  # noqa: B018
+
+
+def test_signals_that_are_made_of_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "signals").mkdir()
+    for name, other in (("one", "two"), ("two", "one")):
+        text = f"from freqlstm import Signal\nclass {name.title()}(Signal):\n    uses = ('{other}',)\n"
+        (tmp_path / "signals" / f"{name}.py").write_text(text)
+    with pytest.raises(PluginError, match=r"^Two names One, which is made of Two itself\. Name others\.$"):
+        describe(find("signal", "one", tmp_path), {}, tmp_path / "models", jobs=1)
+
+
+def test_its_members_keep_out_of_the_rows_on_which_it_weighs_them(stack: Any, market: dict[str, Candles]) -> None:
+    fitted = stack(members=("ridge",), validation=0.5).fit(market)
+    assert fitted.members_["ridge"].validation == 0.5
+    kept = fitted.members_["ridge"].report_["fitted_windows"]
+    assert kept < 0.55 * len(market[BTC])
+
+
+def test_it_is_weighed_on_no_row_that_a_member_has_learned_from(stack: Any, market: dict[str, Candles]) -> None:
+    """Its own labels need less history than the features of ridge, so its rows, and their last fifth, begin earlier."""
+    signal = stack(members=PAIR, horizon=1)
+    data = signal.training_data(market)
+    asked: list[np.ndarray] = []
+    signal.report_ = {}
+    signal.average = lambda said: asked.append(said) or said.mean(axis=0)
+    signal.fit_to(data, market, silent)
+    learned = signal.members_["ridge"].training_data(market)
+    weighed = data.check_rows[np.isfinite(asked[0]).all(axis=0)]
+    assert data.check_rows[0] < learned.fit_rows[-1] < learned.check_rows[0] == weighed[0]
+    assert weighed[-1] == data.check_rows[-1]
+
+
+def test_it_says_nothing_of_a_symbol_that_a_member_could_not_learn(stack: Any, market: dict[str, Candles]) -> None:
+    """An unbroken stretch of it is enough for the stack's own labels and too short for the features of ridge."""
+    gappy = make_candles(4000, seed=4, symbol="ETH/USDT")
+    gappy = replace(gappy, frame=gappy.frame[np.arange(4000) % 1200 != 0])
+    fitted = stack(members=PAIR, target="volatility", horizon=5).fit({**market, "ETH/USDT": gappy})
+    assert fitted.speaks_for("ETH/USDT")
+    assert not fitted.members_["ridge"].speaks_for("ETH/USDT")
+    assert fitted.predict(gappy)["prediction"].isna().all()
+    assert fitted.predict(market[BTC])["prediction"].notna().any()
+
+
+def test_members_that_are_silent_in_validation_are_named_as_such(market: dict[str, Candles], tmp_path: Path) -> None:
+    (tmp_path / "signals").mkdir()
+    (tmp_path / "signals" / "mute.py").write_text(SHOUTING.format(much="float('nan')"))
+    stack = find("signal", "stack", tmp_path).load()
+    with pytest.raises(TooFewCandles, match=r"^Stack says nothing on any of the 7\d\d rows that it is validated on\."):
+        stack(members=("mute",)).fit(market)
+
+
+def test_it_looks_for_its_members_in_the_project_for_which_it_was_made(tmp_path: Path) -> None:
+    """Also when its class was loaded for another project in the meantime."""
+    for name in ("one", "two"):
+        (tmp_path / name / "signals").mkdir(parents=True)
+        (tmp_path / name / "signals" / "own.py").write_text(SHOUTING.format(much=len(name)))
+    first = find("signal", "stack", tmp_path / "one").load()(members=("own",))
+    find("signal", "stack", tmp_path / "two").load()
+    assert unfitted_member(first, "own")[0].path.is_relative_to(tmp_path / "one")
 
 
 SHOUTING = '''"""Says {much}."""

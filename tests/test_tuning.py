@@ -293,6 +293,30 @@ def test_a_stored_study_of_something_else_is_refused(tuning: Tuning, project: Pa
             tuned(other, project, 1)
 
 
+CHOOSING = """from fade import Fade
+
+
+class Choosing(Fade):
+    base: str = "fade"
+
+    @property
+    def uses(self):
+        return (self.base,)
+"""
+
+
+def test_a_study_of_what_signals_are_made_of_is_refused_when_the_file_of_one_has_changed(project: Path) -> None:
+    base = project / "signals" / "base.py"
+    base.write_text(FADE.replace("class Fade", "class Base"))
+    (project / "signals" / "choosing.py").write_text(CHOOSING)
+    plugin = find("signal", "choosing", project)
+    tuning = Tuning(plugin, {}, space_of(plugin.load(), ["base=fade,base"]), {BTC: reverting(1200)})
+    before = tuning.recipe()
+    assert tuning.recipe() == before
+    base.write_text(base.read_text() + "\n# Another one.\n")
+    assert [key for key, value in tuning.recipe().items() if value != before[key]] == ["identity"]
+
+
 def test_a_damaged_journal_and_one_in_use_are_named(tuning: Tuning, project: Path) -> None:
     tuned(tuning, project, 1)
     journal = project / "default.journal"

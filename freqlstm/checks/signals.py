@@ -105,9 +105,8 @@ def check_training(case: SignalCase) -> None:
     ready = [candles.rows(0, len(candles) - fitted.horizon) for candles in market.values()]
     pooled = np.unique(np.concatenate([_bars(candles)[ages(candles) >= fitted.warmup] for candles in ready]))
     step = case.ground.first.step
-    cut = pd.Timestamp(
-        int(np.min(fitted.split(pooled)[1]) + 2) * step.value, tz="UTC"
-    )  # a row without a label may shift it
+    bar = int(np.min(fitted.split(pooled)[1])) + 2  # a row without a label may shift it
+    cut = pd.Timestamp(bar * step.value, tz="UTC")
     other: Any = case.new().fit({symbol: with_future(candles, cut, "changed") for symbol, candles in market.items()})
     past = case.past(cut, "changed")
     for symbol, candles in market.items():

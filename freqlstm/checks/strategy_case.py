@@ -25,11 +25,7 @@ from freqlstm.strategy import CONDITIONS, Strategy, check_parameters, history_ne
 Forecasts = dict[str, pd.DataFrame]  # symbol -> the columns that signals fill, at the candles' open times
 
 NEW_CANDLES = 2_000  # bars on which a strategy is first asked how much history it needs
-TYPICAL = {
-    "return": (0.0, 1e-3),
-    "direction": (0.5, 0.1),
-    "volatility": (-12.0, 1.0),
-}  # mean and deviation of forecasts
+TYPICAL = {"return": (0.0, 1e-3), "direction": (0.5, 0.1), "volatility": (-12.0, 1.0)}  # mean, deviation of forecasts
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +118,9 @@ class StrategyCase(Case):
         ]
         refusals = [
             (traded[each.symbol].time[each.decided_row], f"an order of {each.size!r} {each.symbol} that is refused")
-            for each in outcome.refusals
+            for each in outcome.refusals  # those that are known at the close: the others are at the next open only
             if each.why.startswith(("worth", "smaller", "this market")) and "before commission" not in each.why
-        ]  # the others are known at the next open only
+        ]
         return Trading(orders + refusals, events, outcome.equity)
 
 

@@ -42,9 +42,8 @@ class CoinGecko(Source):
             {"x-cg-demo-api-key": self.secret} if self.secret else {},
         )
         try:
-            daily = [
-                (stamp, value) for stamp, value in body[column] if stamp % DAY == 0
-            ]  # the last one is of this moment
+            pairs = [(stamp, value) for stamp, value in body[column]]
+            daily = [(stamp, value) for stamp, value in pairs if stamp % DAY == 0]  # the last one is of this moment
         except (KeyError, TypeError, ValueError) as error:
             raise wire.bad(f"a body whose {column} are not pairs ({type(error).__name__})") from None
         return self._series(what, [(stamp // 1000, value) for stamp, value in daily if value is not None], wire)

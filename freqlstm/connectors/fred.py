@@ -78,10 +78,9 @@ class Fred(Source):
         except ValueError as error:
             raise wire.bad(f"a date that is none ({error})") from None
         known_at = published + duration(self.known_after)
-        later = np.minimum.accumulate(known_at.as_unit("ns").asi8[::-1])[
-            ::-1
-        ]  # the first at which this or a newer one was known
-        newest = np.append(known_at.as_unit("ns").asi8[:-1] < later[1:], True)[: len(dates)]
+        known = known_at.as_unit("ns").asi8
+        later = np.minimum.accumulate(known[::-1])[::-1]  # when this or a newer one was first known
+        newest = np.append(known[:-1] < later[1:], True)[: len(dates)]
         newest &= np.asarray(known_at >= time)
         value = np.array([first[date][1] for date in dates])
         return ExternalSeries.of(self.series_name(what), time[newest], value[newest], known_at[newest])

@@ -112,7 +112,7 @@ def _importance_section(figures: dict[str, Any]) -> str:
         "What they listen to",
         "Squared error added when one feature is shuffled in time, in whole blocks so that it still looks like itself, in percent "
         "of the error of the same rows unshuffled; the line is the standard deviation over the shuffles. Features that say the same "
-        "stand in for each other and each seems to matter little.",
+        "stand in for each other and each seems to matter little. Of boosting, the stages are asked and not the base.",
         evaluation_sections.choice("importance", list(told), height),
     )
 
