@@ -18,10 +18,9 @@ class Har(LinearSignal):
     horizon: int = 15  # bars ahead being forecast
     target = "volatility"
 
-    shrinks = False
-
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
+        self.shrinks = self.target != "volatility"  # whose HAR is plain least squares, as everybody's is
         if not self.features:
             spans = sorted({*SPANS, PAST * self.horizon})  # the forecast starts from the latter
             returns = (return_lag(0), *map(momentum, SPANS))

@@ -72,6 +72,14 @@ def test_har_regresses_on_the_log_variances_of_corsis_spans_and_on_what_it_start
     assert signal("har")(target="return").parameters["features"][:2] == ["return_lag_0", "momentum_5"]
 
 
+def test_only_har_of_volatility_is_plain_least_squares() -> None:
+    assert not signal("har")().shrinks
+    assert signal("har")(target="return").shrinks
+    market = {BTC: make_candles(4000, seed=8)}
+    assert signal("har")(target="return", horizon=1).fit(market).slope_ < 1  # of a random walk there is nothing to learn
+    assert signal("har")().fit(market).slope_ == 1
+
+
 def test_har_can_be_made_again_from_its_own_parameters() -> None:
     one = signal("har")(horizon=5)
     assert signal("har")(**one.parameters).parameters == one.parameters
