@@ -82,7 +82,12 @@ class EvaluationRun:
 
 def read_evaluation_run(path: Path) -> EvaluationRun:
     """The run of a TOML file; an unknown key or a value of the wrong type is refused."""
-    return evaluation_run_of(read_toml(path, "name signals"), str(path))
+    content = read_toml(path, "name signals")
+    if "strategy" in content:
+        raise UsageError(
+            f"{path} is the run file of a backtest, not of an evaluation. `freqlstm backtest {path}` runs it."
+        )
+    return evaluation_run_of(content, str(path))
 
 
 def evaluation_run_of(content: Mapping[str, Any], where: str) -> EvaluationRun:

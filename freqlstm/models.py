@@ -15,7 +15,7 @@ import numpy as np
 
 from freqlstm import provenance
 from freqlstm.candles import Candles
-from freqlstm.errors import ModelError, PluginError
+from freqlstm.errors import ModelError, PluginError, UsageError
 from freqlstm.features import companions
 from freqlstm.parameters import declared
 from freqlstm.plugins import Plugin, find
@@ -109,14 +109,12 @@ def unfitted_member(owner: Signal, name: str) -> tuple[Plugin, Signal]:
             f"{type(owner).__name__} names {kind.__name__}, which is made of {type(owner).__name__} itself. Name others."
         )
     known = declared(kind)
-    with plugin.blamed():
-        member = kind(
-            **{
-                parameter: getattr(owner, parameter)
-                for parameter in SHARED
-                if parameter in known and hasattr(owner, parameter)
-            }
-        )
+    handed = {each: getattr(owner, each) for each in SHARED if each in known and hasattr(owner, each)}
+    try:
+        with plugin.blamed():
+            member = kind(**handed)
+    except UsageError as error:
+        raise UsageError(f"{type(owner).__name__} is made of {name}. {error} Name others.") from error
     member.keep_members_in(owner.kept_in)
     member._inside = inside
     return plugin, member

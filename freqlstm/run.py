@@ -65,6 +65,10 @@ class Run(Selection):
 def read_run(path: Path) -> Run:
     """The run of a TOML file; an unknown key or a value of the wrong type is refused."""
     content = read_toml(path, "name a strategy with --strategy")
+    if isinstance(content.get("signals"), list):
+        raise UsageError(
+            f"{path} is the run file of an evaluation, not of a backtest. `freqlstm evaluate {path}` runs it."
+        )
     return run_of(content, str(path))
 
 
@@ -191,6 +195,10 @@ def find_run(project: Project, run_id: str) -> Path:
         if project.results.is_dir()
         else []
     )
+    if (project.results / run_id / "evaluation.json").is_file():
+        raise UsageError(
+            f"{run_id} is an evaluation, not a backtest. `freqlstm evaluate {shown(project.results / run_id / 'run.toml')}` makes it again."
+        )
     if not folders:
         raise RunError(f"There is no run in {project.results} yet. `freqlstm backtest --strategy lstm_rsi` makes one.")
     if run_id == "latest":

@@ -17,6 +17,7 @@ from freqlstm.external import ExternalSeries
 from freqlstm.folds import duration
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".feather", ".json")
+YEARS = (1700, 2200)  # the first is a time's, the second is not
 UTC_NAMES = ("UTC", "Etc/UTC", "UTC+00:00")
 
 
@@ -85,6 +86,11 @@ def _table(path: Path) -> pd.DataFrame:
         ) from error
     if isinstance(table.index, pd.DatetimeIndex):
         table = table.reset_index(names=str(table.index.name or "time"))
+    if not table.columns.is_unique:
+        again = table.columns[table.columns.duplicated()][0]
+        raise SeriesError(
+            f"{path} has several columns named {str(again)!r}. Each needs a name of its own: rename them."
+        )
     return table
 
 
@@ -141,6 +147,13 @@ def _times(column: pd.Series, path: Path, time_format: str | None, assume_utc: b
                 f"begins at midnight UTC, say so with --assume-utc."
             )
         times = times.tz_localize("UTC")
+    outside = (times.year < YEARS[0]) | (times.year >= YEARS[1])
+    if outside.any():
+        row = int(outside.argmax())
+        raise SeriesError(
+            f"{path}: the time in row {row + 1} is {column.iloc[row]}. It must lie between the years {YEARS[0]} and {YEARS[1]}: "
+            f"correct the row or remove it."
+        )
     if str(times.tz) not in UTC_NAMES:
         raise SeriesError(
             f"{path}: the times are in {times.tz}, the first is {times[0]}. They must be UTC: convert them first."

@@ -18,7 +18,7 @@ from freqlstm import calibration as probabilities
 from freqlstm import conformal
 from freqlstm.blocks import bar_numbers
 from freqlstm.candles import Candles, off_grid
-from freqlstm.errors import PluginError, TooFewCandles
+from freqlstm.errors import CandleError, PluginError, TooFewCandles, UsageError
 from freqlstm.features import DEFAULT_FEATURES, HALFLIFE, Feature, compute
 from freqlstm.features import warmup as features_warmup
 from freqlstm.folds import validation_split
@@ -72,6 +72,14 @@ class SupervisedSignal(Signal):
     slope_: float  # in [0, 1], what is left of the model's forecast after validation; 1 for a direction
     calibration_: dict[str, Any]  # of a direction: see the module calibration
     errors_: list[float]  # quantiles of outcome - forecast in validation, in units of the target: see conformal.LEVELS
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        if type(self).features and not (self.features or self.cross):
+            raise UsageError(
+                f"Parameter 'features' of {type(self).__name__} is empty. It must name at least one: list some, or leave it out "
+                f"for {len(type(self).features)} usual ones."
+            )
 
     # What a plugin writes
 
@@ -193,7 +201,8 @@ class SupervisedSignal(Signal):
             raise TooFewCandles(
                 f"{', '.join(f'{symbol} has {len(market[symbol]):,} candles' for symbol in raw) or 'No candles'} to train on, "
                 f"which leave {len(pooled)} windows with a label. {type(self).__name__} needs {self.warmup} bars of warm-up in one "
-                f"unbroken stretch and then at least some hundreds more: provide earlier candles or a shorter warm-up."
+                f"unbroken stretch, then at least some hundreds more, and {self.horizon} after each for its label: provide earlier "
+                f"candles, a shorter warm-up or a shorter horizon."
             )
         self.validated_from_ = int(validation_bars[0])
         matrices, parts, spans, offset = [], [], {}, 0
@@ -202,8 +211,15 @@ class SupervisedSignal(Signal):
             if not len(fit):
                 continue  # no fitted bar, no scaling: the signal does not speak for this symbol
             known = table.to_numpy()[fit]
-            std = known.std(axis=0)
-            self.scaling_[symbol] = {"mean": known.mean(axis=0).tolist(), "std": np.where(std > 0, std, 1.0).tolist()}
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean, std = known.mean(axis=0), known.std(axis=0)
+            endless = ~(np.isfinite(mean) & np.isfinite(std))
+            if endless.any():
+                raise CandleError(
+                    f"Feature {table.columns[endless][0]!r} of {symbol} reaches {np.abs(known[:, endless]).max():.3g}, too large to be "
+                    f"scaled. Correct what it is made of, or leave it out."
+                )
+            self.scaling_[symbol] = {"mean": mean.tolist(), "std": np.where(std > 0, std, 1.0).tolist()}
             matrices.append(self._scaled(table, symbol).to_numpy(np.float32))
             check = rows[symbol][np.isin(bars[symbol], validation_bars)]
             parts.append(

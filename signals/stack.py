@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from freqlstm.candles import Candles
+from freqlstm.errors import UsageError
 from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member, unseen_from
 from freqlstm.progress import Progress
 from freqlstm.supervised import SupervisedSignal, TrainingData
@@ -28,7 +29,12 @@ class Stack(SupervisedSignal):
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
-        self.members = tuple(dict.fromkeys(self.members or MEMBERS[self.target]))
+        self.members = self.members or MEMBERS[self.target]
+        again = [name for number, name in enumerate(self.members) if name in self.members[:number]]
+        if again:
+            raise UsageError(
+                f'The member {again[0]!r} of Stack is named twice. Name each once: weights = "validation" weighs them.'
+            )
 
     @property
     def uses(self) -> tuple[str, ...]:

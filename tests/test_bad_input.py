@@ -214,6 +214,57 @@ def test_other_words_that_cannot_be_right_are_one_line(
     assert refusal(*arguments, code=code) == message.replace("{project}", str(project))
 
 
+RIDGE = ("--exchange", "demo", "-i", "1h", "--timerange", "20240101-20240301")
+
+
+@pytest.mark.parametrize(
+    ("signal", "changes", "message", "code"),
+    [
+        ("ridge", ["features=[]"], "Parameter 'features' of Ridge is empty. It must name at least one: list some, or leave it out for 28 usual ones.", 2),
+        ("ridge", ["horizon=2000"], "BTC/USDT has 1,440 candles to train on, which leave 0 windows with a label. Ridge needs 1440 bars of warm-up in one "
+         "unbroken stretch, then at least some hundreds more, and 2000 after each for its label: provide earlier candles, a shorter warm-up or a shorter horizon.", 1),
+        ("stack", ['members=["ridge", "har", "ridge"]'], "The member 'ridge' of Stack is named twice. Name each once: weights = \"validation\" weighs them.", 2),
+        ("stack", ['members=["momentum"]', "target=volatility"],
+         "Stack is made of momentum. Parameter 'target' of Momentum is 'volatility'. It must be 'return'. Name others.", 2),
+    ],
+)  # fmt: skip
+def test_a_signal_that_cannot_be_fitted_as_it_is_asked_for_is_one_line(
+    project: Path, signal: str, changes: list[str], message: str, code: int
+) -> None:
+    told = [word for change in changes for word in ("--set", change)]
+    assert refusal("train", *RIDGE, "--signal", signal, *told, code=code) == message
+
+
+def test_a_feature_too_large_to_be_scaled_is_named(project: Path) -> None:
+    (project / "huge.csv").write_text("d,v\n2024-01-02,1e308\n2024-01-12,-1e308\n2024-01-20,0\n")
+    freqlstm("import-series", "huge", "huge.csv", "--time", "d", "--known-after", "1d", "--assume-utc")
+    told = refusal("train", *RIDGE, "--signal", "ridge", "--set", 'features=["rsi_14", "series:huge"]', code=1)
+    assert told == (
+        "Feature 'series:huge' of BTC/USDT reaches 1e+308, too large to be scaled. Correct what it is made of, or leave it out."
+    )
+
+
+def test_an_evaluation_and_a_backtest_are_not_taken_for_each_other(project: Path) -> None:
+    done = freqlstm("evaluate", "momentum", *JANUARY)
+    folder = Path(done.stdout.splitlines()[-1]).parent
+    file = folder.relative_to(project) / "run.toml"
+    evaluated = f"{folder.name} is an evaluation, not a backtest. `freqlstm evaluate {file}` makes it again."
+    assert [refusal(verb, folder.name, code=2) for verb in ("report", "reproduce")] == [evaluated, evaluated]
+    assert refusal("backtest", file, code=2) == (
+        f"{file} is the run file of an evaluation, not of a backtest. `freqlstm evaluate {file}` runs it."
+    )
+    (project / "mine.toml").write_text('strategy = "rsi_bollinger"\n')
+    assert refusal("evaluate", "mine.toml", code=2) == (
+        "mine.toml is the run file of a backtest, not of an evaluation. `freqlstm backtest mine.toml` runs it."
+    )
+
+
+def test_a_run_file_is_not_promised_where_no_strategy_could_be_in_it(project: Path) -> None:
+    assert refusal("tune", "ridge", "--to", "mine.toml", code=2) == (
+        "--to is 'mine.toml', but no strategy uses ridge, so there is no run file. Leave it out."
+    )
+
+
 # Plugins
 
 

@@ -76,7 +76,9 @@ def test_only_har_of_volatility_is_plain_least_squares() -> None:
     assert not signal("har")().shrinks
     assert signal("har")(target="return").shrinks
     market = {BTC: make_candles(4000, seed=8)}
-    assert signal("har")(target="return", horizon=1).fit(market).slope_ < 1  # of a random walk there is nothing to learn
+    assert (
+        signal("har")(target="return", horizon=1).fit(market).slope_ < 1
+    )  # of a random walk there is nothing to learn
     assert signal("har")().fit(market).slope_ == 1
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from evaluating import BTC, ETH, PLAN, SPANS, evaluated, project_with, reverting
 
-from freqlstm.errors import FreqlstmError, NoCandles, UnknownName, UsageError
+from freqlstm.errors import FreqlstmError, NoCandles, UsageError
 from freqlstm.evaluation_run import (
     EvaluationRun,
     evaluation_run_of,
@@ -145,5 +145,5 @@ def test_an_evaluation_is_no_backtest_to_report_or_reproduce(tmp_path: Path) -> 
         (project.results / name).mkdir(parents=True)
         (project.results / name / file).write_text("{}")
     assert find_run(project, "latest").name == "20240101-a"
-    with pytest.raises(UnknownName, match="No run named '20250101-evaluate'"):
+    with pytest.raises(UsageError, match=r"^20250101-evaluate is an evaluation, not a backtest\. `freqlstm evaluate "):
         find_run(project, "20250101-evaluate")

@@ -252,3 +252,22 @@ def test_candles_and_series_lie_in_one_folder_without_meeting(tmp_path: Path) ->
 
     SeriesStore(tmp_path).write(stored([1.0, 2.0]), {})
     assert CandleStore(tmp_path).series() == []
+
+
+@pytest.mark.parametrize(("day", "row"), [("0001-03-01", 1), ("2200-01-01", 1), ("9999-12-31", 1)])
+def test_a_year_that_no_series_is_of_is_refused_with_its_row(file: Path, day: str, row: int) -> None:
+    file.write_text(f"date,value\n{day},1\n")
+    with pytest.raises(
+        SeriesError, match=rf"the time in row {row} is {day}\. It must lie between the years 1700 and 2200: correct"
+    ):
+        read(file)
+
+
+@pytest.mark.parametrize("header", ["date,value,value", "date,date,value"])
+def test_two_columns_of_one_name_are_refused(file: Path, header: str) -> None:
+    file.write_text(f"{header}\n2024-01-01,2024-01-01,3\n")
+    again = header.split(",")[1]
+    with pytest.raises(
+        SeriesError, match=rf"has several columns named '{again}'\. Each needs a name of its own: rename them\.$"
+    ):
+        read(file, value="value")

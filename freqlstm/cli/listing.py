@@ -9,6 +9,8 @@ import click
 from freqlstm.cli.console import note, print_json, print_table
 from freqlstm.plugins import Kind, Plugin, discover, find, shown
 
+LONG = 60  # characters: a longer list would push what a parameter means out of sight
+
 
 def show(kind: Kind, name: str | None, project: Path, as_json: bool) -> None:
     """The list of plugins, or the parameters of one."""
@@ -31,7 +33,16 @@ def _describe(plugin: Plugin, as_json: bool) -> None:
         print_json({**_row(plugin), "digest": plugin.digest, "parameters": {p.name: p.default for p in parameters}})
         return
     click.echo(f"{plugin.name}: {plugin.summary}\n{plugin.origin}, {shown(plugin.path)}\n")
-    print_table(["parameter", "default", "meaning"], [(p.name, p.default, p.comment) for p in parameters])
+    rows, lists = [], []
+    for each in parameters:
+        default = each.default
+        if isinstance(default, (list, tuple)) and len(str(default)) > LONG:
+            lists.append(f"\n{each.name}: {', '.join(map(str, default))}")
+            default = f"{len(default)}, see below"
+        rows.append((each.name, default, each.comment))
+    print_table(["parameter", "default", "meaning"], rows)
+    for line in lists:
+        click.echo(line)
 
 
 def _row(plugin: Plugin) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -85,6 +87,37 @@ def train(
     rows = [(symbol, seen["timeframe"], seen["first"], seen["last"], seen["rows"])
             for symbol, seen in signal.training_["candles"].items()]  # fmt: skip
     print_table(("pair", "timeframe", "first candle", "last candle", "rows"), rows, right=("rows",))
-    for key, value in signal.report_.items():
-        click.echo(f"{key}: {value}")
+    print_report(signal.report_)
     click.echo(f"\n{folder}")
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """A line for each figure, and a table for each list of mappings, whose columns are not told a second time."""
+    tables = {key: value for key, value in report.items() if value and _is_table(value)}
+    told = {column for rows in tables.values() for row in rows for column in row}
+    for key, value in report.items():
+        if key not in tables and key not in told:
+            click.echo(f"{key}: {in_words(value)}")
+    for key, rows in tables.items():
+        click.echo(f"\n{key}")
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        lines = [[in_words(row[column]) if column in row else "" for column in columns] for row in rows]
+        print_table([column.replace("_", " ") for column in columns], lines)
+
+
+def in_words(value: Any) -> str:
+    """A figure with six digits at most; lists without brackets, and a semicolon between lists in a list."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {in_words(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        nested = any(isinstance(each, (list, tuple)) for each in value)
+        return ("; " if nested else " ").join(map(in_words, value))
+    return str(value)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(row, Mapping) for row in value)

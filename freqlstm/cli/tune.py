@@ -77,6 +77,10 @@ def tune(
         kind(**fixed)
     where = space_of(kind, space)
     use = strategy_for(plugin, strategy, root)
+    if use is None and file is not None:
+        raise UsageError(
+            f"--to is {str(file)!r}, but no strategy uses {plugin.name}, so there is no run file. Leave it out."
+        )
     file = file or project.backtests / f"tuned_{plugin.name}.toml"
     if use is not None and not force:
         require_free(file)

@@ -65,3 +65,11 @@ def test_an_unknown_signal_gets_the_nearest_one(freqlstm) -> None:
     assert shown.stderr == (
         "Error: No signal named 'momentm'. Did you mean 'momentum'? `freqlstm signals` lists what there is.\n"
     )
+
+
+def test_a_long_default_is_listed_below_the_table_so_that_meanings_stay_in_sight(freqlstm) -> None:
+    lines = freqlstm("signals", "ridge").stdout.splitlines()
+    assert max(map(len, lines[3:-1])) < 160
+    assert next(line for line in lines if line.startswith("features ")).split()[1:4] == ["28,", "see", "below"]
+    assert lines[-1].startswith("features: return_lag_0, return_lag_1, ")
+    assert lines[-1].endswith(", minute_of_quarter")
