@@ -94,6 +94,8 @@ def train(
                     warnings.append("What was fitted is kept: --resume goes on from it, on the same candles.")
                 raise
             signal.save(folder)
+        if log is not None and not log.files:
+            warnings.append(f"{plugin.name} is not fitted in epochs, so {events} is told nothing.")
     return signal, folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,10 @@ class State:
         """What :meth:`write` wrote; a ModelError if it is damaged, of another fit, or not of the shapes of ``like``."""
         advice = "Delete the file, and the signal goes on from its fit."
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            content = io.BytesIO(path.read_bytes())
+            if not zipfile.is_zipfile(content):
+                raise ValueError("it was cut short, or is something else")
+            with np.load(content, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in DTYPES}
                 head = json.loads(str(file["head"]))
             digest = head.pop("digest")

@@ -10,6 +10,7 @@ from scipy.optimize import nnls
 from freqlstm.candles import Candles
 from freqlstm.errors import UsageError
 from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member, unseen_from
+from freqlstm.plugins import style_free
 from freqlstm.progress import Progress
 from freqlstm.supervised import SupervisedSignal, TrainingData
 
@@ -30,7 +31,8 @@ class Stack(SupervisedSignal):
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
         self.members = self.members or MEMBERS[self.target]
-        again = [name for number, name in enumerate(self.members) if name in self.members[:number]]
+        plain = [style_free(Path(name).stem) for name in self.members]  # a member is kept under this name
+        again = [name for number, name in enumerate(self.members) if plain[number] in plain[:number]]
         if again:
             raise UsageError(
                 f'The member {again[0]!r} of Stack is named twice. Name each once: weights = "validation" weighs them.'

@@ -224,6 +224,8 @@ RIDGE = ("--exchange", "demo", "-i", "1h", "--timerange", "20240101-20240301")
         ("ridge", ["horizon=2000"], "BTC/USDT has 1,440 candles to train on, which leave 0 windows with a label. Ridge needs 1440 bars of warm-up in one "
          "unbroken stretch, then at least some hundreds more, and 2000 after each for its label: provide earlier candles, a shorter warm-up or a shorter horizon.", 1),
         ("stack", ['members=["ridge", "har", "ridge"]'], "The member 'ridge' of Stack is named twice. Name each once: weights = \"validation\" weighs them.", 2),
+        ("stack", ['members=["ridge", "elsewhere/Ridge.py"]'], "The member 'elsewhere/Ridge.py' of Stack is named twice. Name each once: "
+         'weights = "validation" weighs them.', 2),
         ("stack", ['members=["momentum"]', "target=volatility"],
          "Stack is made of momentum. Parameter 'target' of Momentum is 'volatility'. It must be 'return'. Name others.", 2),
     ],

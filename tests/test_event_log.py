@@ -54,6 +54,21 @@ def test_every_epoch_of_every_network_is_told(tmp_path: Path) -> None:
     assert warnings == [f"It was fitted before, so {events} is told nothing. Delete {folder} to fit it again."]
 
 
+def test_a_fit_without_epochs_is_said_to_tell_nothing(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    few = {"features": ["return_lag_0", "range_1"]}
+    train(
+        find("signal", "ridge", ROOT),
+        few,
+        {BTC: make_candles(1500)},
+        tmp_path / "models",
+        events=tmp_path / "e",
+        warn=warnings,
+    )
+    assert warnings == [f"ridge is not fitted in epochs, so {tmp_path / 'e'} is told nothing."]
+    assert not (tmp_path / "e").exists()
+
+
 def test_a_fit_of_the_same_name_replaces_what_was_told_before(tmp_path: Path) -> None:
     for loss in (3.0, 2.0):
         log = EventLog(tmp_path)
