@@ -258,8 +258,13 @@ def ended_after(epochs: int, number: int, root: Path, *more: str) -> tuple[int, 
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < limit
             time.sleep(0.002)
-        os.kill(process.pid, number)
-        return process.wait(), process.communicate()[1]
+        while (
+            process.poll() is None
+        ):  # Python may hear it where it ignores exceptions, as in a finaliser: then once more
+            os.kill(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+        return process.returncode, process.communicate()[1]
     finally:
         process.kill()
         process.communicate()
