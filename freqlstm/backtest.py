@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from freqlstm import ledger, stats
@@ -212,17 +213,16 @@ def buy_and_hold(market: Mapping[str, Candles], times: pd.Index, cash: float, co
 def luck(job: Job, trials: Path, equity: pd.Series[float], sharpe: float | None) -> dict[str, Any]:
     """How much of the Sharpe ratio chance explains: its interval, the trials so far, and what they leave of it."""
     first = next(iter(job.market.values()))
-    start, end = job.start.isoformat(), job.end.isoformat()
-    ledger.record(
-        trials,
-        ledger.Trial(job.digest(), first.exchange, first.timeframe, tuple(sorted(job.market)), start, end, sharpe),
+    stretch = ledger.Stretch(
+        first.exchange, first.timeframe, tuple(sorted(job.market)), job.start.isoformat(), job.end.isoformat()
     )
-    tried = ledger.trials(trials, first.exchange, first.timeframe, list(job.market), start, end)
+    ledger.record(trials, ledger.Trial(job.digest(), **vars(stretch), sharpe=sharpe))
+    tried = ledger.trials(trials, stretch)
     returns = stats.daily_returns(equity, job.cash)
     low, high = stats.sharpe_interval(returns, seed=job.seed)
     return {
         "configurations_tried": len(tried),
-        "deflated_sharpe": stats.deflated_sharpe(returns, [sharpe or 0.0 for sharpe in tried]),
+        "deflated_sharpe": stats.deflated_sharpe(returns, np.nan_to_num(tried)),
         "sharpe_low": low,
         "sharpe_high": high,
     }

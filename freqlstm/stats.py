@@ -181,7 +181,7 @@ def sharpe_interval(
     return float(low), float(high)
 
 
-def deflated_sharpe(returns: pd.Series[float], trial_sharpes: Sequence[float]) -> float | None:
+def deflated_sharpe(returns: pd.Series[float], trial_sharpes: Sequence[float] | np.ndarray) -> float | None:
     """The probability that the true Sharpe ratio is above what the best of all trials would show by luck alone.
 
     ``trial_sharpes`` are the annual Sharpe ratios of every configuration tried on these candles, this one included
