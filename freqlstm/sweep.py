@@ -1,0 +1,244 @@
+"""Many runs: combinations of a strategy's parameters on the compiled engine, over predictions that are made once.
+
+Each combination is a run like any other: the same decisions, fills and figures as `freqlstm backtest` gives. Chunks of
+combinations are worked out by threads, added to the trials ledger and stored, in that order, so that whatever kills the
+sweep costs one chunk and hides no trial.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from freqlstm import ledger
+from freqlstm.bars import CONDITIONS, Bars, Decisions
+from freqlstm.decider import Decider
+from freqlstm.engines.compiled import Summary, Tape, summarize
+from freqlstm.errors import UsageError
+from freqlstm.folds import Fold
+from freqlstm.job import Job
+from freqlstm.jobs import cores
+from freqlstm.progress import Progress, silent
+from freqlstm.strategy import decide
+from freqlstm.sweep_parts import Parts
+from freqlstm.sweep_space import BASE, Grid, size
+
+CHUNK = 1024  # combinations of a grid between two files
+BLOCK = 16  # neighbours that one thread works out
+MOST_DAYS = 3.0  # that a sweep may be expected to take
+FASTEST = 20e-6  # seconds a combination takes at least, however few the bars
+
+FIGURES = tuple(Summary._fields)
+COUNTS = ("trades", "wins", "refused")
+OBJECTIVES = {  # what is to be large -> (figure, sign)
+    "sharpe": ("sharpe", 1.0), "sortino": ("sortino", 1.0), "calmar": ("calmar", 1.0), "profit": ("total_return", 1.0),
+    "drawdown": ("max_drawdown", -1.0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the best combination has most of."""
+
+    name: str
+
+    def of(self, summary: Summary) -> float:
+        """Larger is better; NaN where it is not defined."""
+        figure, sign = OBJECTIVES[self.name]
+        return sign * float(getattr(summary, figure))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Everything that decides a sweep but the predictions."""
+
+    job: Job  # with the parameters that all combinations have
+    grid: Grid
+    objective: Objective
+    spans: tuple[Fold, ...] = ()  # of a walk-forward of the parameters
+
+    def parameters(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters of a combination."""
+        return {**self.job.parameters, **chosen}
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table of results: the parameters, the figures, and the objective on each train span."""
+        return [*self.grid.axes, *FIGURES, *train_columns(self.spans)]
+
+
+def train_columns(spans: Sequence[Fold]) -> list[str]:
+    """The columns with the objective on the train spans."""
+    return [f"train_{span.number}" for span in spans]
+
+
+class Proposals(Protocol):
+    """Which combinations come next."""
+
+    chunks: int
+
+    def chunk(self, number: int) -> list[dict[str, Any]]:
+        """The combinations of a chunk; asked for in order, each after the one before was told."""
+
+    def tell(self, objective: np.ndarray) -> None:
+        """What the newest chunk came to."""
+
+
+class WholeGrid:
+    """Every combination of a grid, in order."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self.chunks = math.ceil(grid.count / CHUNK)
+
+    def chunk(self, number: int) -> list[dict[str, Any]]:
+        return list(self.grid.combinations(number * CHUNK, (number + 1) * CHUNK))
+
+    def tell(self, objective: np.ndarray) -> None:
+        """Nothing that is found changes what comes next."""
+
+
+class Runner:
+    """What a combination comes to; the candles, their predictions and the indicators are made ready once."""
+
+    def __init__(self, sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> None:
+        job = sweep.job
+        strategy = job.strategy.load()
+        traded = job.traded()
+        self.sweep = sweep
+        self.deciders = {
+            symbol: Decider(strategy, job.market[symbol], tables[symbol], job.start, job.end) for symbol in traded
+        }
+        self.tape = Tape.of(traded, job.rules)
+        self.pieces = []
+        for span in sweep.spans:
+            market = {symbol: candles.between(span.train_start, span.train_end) for symbol, candles in traded.items()}
+            first = {symbol: int(traded[symbol].time.searchsorted(span.train_start)) for symbol in traded}
+            rows = {symbol: slice(first[symbol], first[symbol] + len(market[symbol])) for symbol in traded}
+            self.pieces.append((Tape.of(market, job.rules), rows))
+
+    def row(self, chosen: Mapping[str, Any]) -> list[float]:
+        """The figures of a combination over the whole range, and its objective on each train span."""
+        parameters = self.sweep.parameters(chosen)
+        decisions = self.decisions(parameters)
+        objective = self.sweep.objective
+        found = list(self.summary(self.tape, decisions, parameters))
+        for tape, rows in self.pieces:
+            cut = {symbol: part(decided, rows[symbol]) for symbol, decided in decisions.items()}
+            found.append(objective.of(self.summary(tape, cut, parameters)))
+        return found
+
+    def rows(self, several: Iterable[Mapping[str, Any]]) -> np.ndarray:
+        """Shape (combinations, figures and train spans)."""
+        return np.array([self.row(chosen) for chosen in several], dtype=np.float64)
+
+    def decisions(self, parameters: Mapping[str, Any]) -> dict[str, Decisions]:
+        return {symbol: decider.decide(parameters) for symbol, decider in self.deciders.items()}
+
+    def summary(self, tape: Tape, decisions: Mapping[str, Decisions], parameters: Mapping[str, Any]) -> Summary:
+        job = self.sweep.job
+        return summarize(tape, decisions, parameters, job.costs, job.cash, job.allow_short)
+
+
+def part(decisions: Decisions, rows: slice) -> Decisions:
+    """The decisions of some rows only."""
+    cut = {name: getattr(decisions, name)[rows] for name in CONDITIONS}
+    return replace(decisions, **cut, share=None if decisions.share is None else decisions.share[rows])
+
+
+def work_order(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Grid:
+    """The grid with its axes in the order that costs least: what indicators read first, what only orders read last."""
+    symbol, table = next(iter(tables.items()))
+    candles = sweep.job.market[symbol].between(sweep.job.start, None)
+    few = candles.rows(0, min(50, len(candles)))
+    strategy = sweep.job.strategy.load()
+
+    def read(chosen: Mapping[str, Any]) -> frozenset[Any]:
+        bars = Bars(few, table.iloc[: len(few)])
+        decide(strategy, sweep.parameters(chosen), bars)
+        return bars.asked
+
+    first = read(sweep.grid.combination(0))
+    places = [0] * len(sweep.grid.axes)
+    rank = {}
+    for number, (name, axis) in enumerate(sweep.grid.axes.items()):
+        other = [*places[:number], size(axis) - 1, *places[number + 1 :]]
+        rank[name] = 0 if read(sweep.grid.at(other)) != first else 2 if name in BASE else 1
+    return sweep.grid.ordered(sorted(rank, key=rank.__getitem__))
+
+
+def require_days(count: int, seconds: float, workers: int) -> None:
+    """A UsageError if so many combinations at ``seconds`` each, for one thread, take longer than anyone waits."""
+    days = count * seconds / workers / 86_400
+    if days > MOST_DAYS:
+        lasts = f"{days / 365:,.0f} years" if days > 730 else f"{days:,.0f} days"
+        raise UsageError(
+            f"{count:,} combinations would take {lasts} on {workers} cores. Give --set fewer values, or let --trials 500 choose the combinations."
+        )
+
+
+def run(
+    sweep: Sweep, runner: Runner, proposals: Proposals, parts: Parts, trials: Path, workers: int = 0,
+    progress: Progress = silent,
+) -> None:  # fmt: skip
+    """Work out all chunks that ``parts`` does not hold; each is counted in the ledger ``trials`` before it is stored."""
+    workers = workers or cores()
+    total = proposals.chunks
+    stored = parts.count
+    best = math.nan
+    for number in range(stored):
+        objective = objective_of(sweep, parts.read(number))
+        best = np.fmax(best, np.fmax.reduce(objective))
+        if not isinstance(proposals, WholeGrid):
+            proposals.chunk(number)
+            proposals.tell(objective)
+    with ThreadPoolExecutor(workers) as pool:
+        for number in range(stored, total):
+            progress(number, total, _doing(sweep, best))
+            clock = time.perf_counter()
+            combinations = proposals.chunk(number)
+            blocks = [combinations[first : first + BLOCK] for first in range(0, len(combinations), BLOCK)]
+            figures = np.concatenate(list(pool.map(runner.rows, blocks)))
+            table = table_of(sweep, combinations, figures)
+            _count(sweep, combinations, table["sharpe"].to_numpy(), trials)
+            parts.add(number, table)
+            objective = objective_of(sweep, table)
+            proposals.tell(objective)
+            best = np.fmax(best, np.fmax.reduce(objective))
+            if number == stored and isinstance(proposals, WholeGrid):
+                spent = (time.perf_counter() - clock) * workers / len(combinations)
+                require_days(sweep.grid.count - (number + 1) * CHUNK, spent, workers)
+    progress(total, total, _doing(sweep, best))
+
+
+def objective_of(sweep: Sweep, table: pd.DataFrame) -> np.ndarray:
+    """Shape (combinations,): larger is better; NaN where it is not defined."""
+    figure, sign = OBJECTIVES[sweep.objective.name]
+    return np.asarray(sign * table[figure].to_numpy(np.float64))
+
+
+def table_of(sweep: Sweep, combinations: Sequence[Mapping[str, Any]], figures: np.ndarray) -> pd.DataFrame:
+    """One row a combination: its parameters, its figures, its objective on the train spans."""
+    chosen = {name: [each[name] for each in combinations] for name in sweep.grid.axes}
+    found = pd.DataFrame(figures, columns=[*FIGURES, *train_columns(sweep.spans)])
+    whole = {name: found[name].astype(np.int64) for name in COUNTS}
+    return pd.DataFrame({**chosen, **found.assign(**whole)})
+
+
+def _count(sweep: Sweep, combinations: Sequence[Mapping[str, Any]], sharpes: np.ndarray, trials: Path) -> None:
+    """Add the combinations to the ledger, under the digests that ordinary backtests of them have."""
+    digests = list(sweep.job.digests(sweep.parameters(chosen) for chosen in combinations))
+    ledger.record_all(trials, sweep.job.stretch, digests, sharpes)
+
+
+def _doing(sweep: Sweep, best: float) -> str:
+    beside = "" if math.isnan(best) else f", best {sweep.objective.name} so far {best:.4g}"
+    return f"trading {sweep.grid.count:,} combinations{beside}"
