@@ -20,6 +20,7 @@ import pandas as pd
 
 from freqlstm import ledger
 from freqlstm.bars import CONDITIONS, Bars, Decisions
+from freqlstm.candles import Candles
 from freqlstm.decider import Decider
 from freqlstm.engines.compiled import Summary, Tape, summarize
 from freqlstm.errors import UsageError
@@ -118,12 +119,11 @@ class Runner:
             symbol: Decider(strategy, job.market[symbol], tables[symbol], job.start, job.end) for symbol in traded
         }
         self.tape = Tape.of(traded, job.rules)
-        self.pieces = []
+        self.symbols = len(traded)
+        self.pieces: list[tuple[Tape | None, dict[str, slice]]] = []
         for span in sweep.spans:
-            market = {symbol: candles.between(span.train_start, span.train_end) for symbol, candles in traded.items()}
-            first = {symbol: int(traded[symbol].time.searchsorted(span.train_start)) for symbol in traded}
-            rows = {symbol: slice(first[symbol], first[symbol] + len(market[symbol])) for symbol in traded}
-            self.pieces.append((Tape.of(market, job.rules), rows))
+            market, rows = piece(traded, span.train_start, span.train_end)
+            self.pieces.append((Tape.of(market, job.rules) if market else None, rows))
 
     def row(self, chosen: Mapping[str, Any]) -> list[float]:
         """The figures of a combination over the whole range, and its objective on each train span."""
@@ -132,8 +132,8 @@ class Runner:
         objective = self.sweep.objective
         found = list(self.summary(self.tape, decisions, parameters))
         for tape, rows in self.pieces:
-            cut = {symbol: part(decided, rows[symbol]) for symbol, decided in decisions.items()}
-            found.append(objective.of(self.summary(tape, cut, parameters)))
+            cut = {symbol: part(decisions[symbol], place) for symbol, place in rows.items()}
+            found.append(math.nan if tape is None else objective.of(self.summary(tape, cut, parameters)))
         return found
 
     def rows(self, several: Iterable[Mapping[str, Any]]) -> np.ndarray:
@@ -145,7 +145,20 @@ class Runner:
 
     def summary(self, tape: Tape, decisions: Mapping[str, Decisions], parameters: Mapping[str, Any]) -> Summary:
         job = self.sweep.job
+        parameters = {**parameters, "max_positions": parameters["max_positions"] or self.symbols}
         return summarize(tape, decisions, parameters, job.costs, job.cash, job.allow_short)
+
+
+def piece(
+    traded: Mapping[str, Candles], start: pd.Timestamp, end: pd.Timestamp
+) -> tuple[dict[str, Candles], dict[str, slice]]:
+    """The candles that open in [start, end), and which rows of all traded ones they are; without symbols that have none."""
+    market, rows = {}, {}
+    for symbol, candles in traded.items():
+        first, last = (int(candles.time.searchsorted(moment)) for moment in (start, end))
+        if first < last:
+            market[symbol], rows[symbol] = candles.rows(first, last), slice(first, last)
+    return market, rows
 
 
 def part(decisions: Decisions, rows: slice) -> Decisions:
@@ -223,6 +236,12 @@ def objective_of(sweep: Sweep, table: pd.DataFrame) -> np.ndarray:
     """Shape (combinations,): larger is better; NaN where it is not defined."""
     figure, sign = OBJECTIVES[sweep.objective.name]
     return np.asarray(sign * table[figure].to_numpy(np.float64))
+
+
+def chosen_at(sweep: Sweep, table: pd.DataFrame, row: int) -> dict[str, Any]:
+    """The swept parameters of one row of the results, as Python's own numbers."""
+    values = {name: table[name].iloc[row] for name in sweep.grid.axes}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
 
 def table_of(sweep: Sweep, combinations: Sequence[Mapping[str, Any]], figures: np.ndarray) -> pd.DataFrame:

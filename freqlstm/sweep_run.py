@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from freqlstm import ledger, provenance, stats
 from freqlstm.backtest import buy_and_hold, forecasts_of, prediction_tables, silences
 from freqlstm.engines import compiled
-from freqlstm.errors import PluginError, UnknownName, UsageError
-from freqlstm.job import Job
+from freqlstm.errors import UnknownName, UsageError
 from freqlstm.jobs import cores
 from freqlstm.manifest import manifest, versions
 from freqlstm.plugins import find
@@ -30,13 +27,25 @@ from freqlstm.run import Run, prepare, resolved, run_values
 from freqlstm.runfile import checked_keys, read_toml
 from freqlstm.selection import Warn
 from freqlstm.store import Project
-from freqlstm.strategy import check_parameters, overrides_next
-from freqlstm.sweep import CHUNK, FASTEST, OBJECTIVES, Objective, Proposals, Runner, Sweep, WholeGrid, require_days, run, work_order
+from freqlstm.strategy import check_parameters
+from freqlstm.sweep import (
+    CHUNK,
+    FASTEST,
+    OBJECTIVES,
+    Objective,
+    Proposals,
+    Runner,
+    Sweep,
+    WholeGrid,
+    require_days,
+    run,
+    work_order,
+)
 from freqlstm.sweep_parts import Parts
 from freqlstm.sweep_result import SweepResult, luck_of, verdict
 from freqlstm.sweep_search import AT_ONCE, Search
 from freqlstm.sweep_space import Grid, grid_of
-from freqlstm.sweep_survey import Survey, survey
+from freqlstm.sweep_survey import survey
 from freqlstm.sweep_walk import Walk, WalkPlan, choices, walk
 from freqlstm.sweep_winner import best_of, confirmed
 
@@ -57,7 +66,9 @@ class SweepRun(Run):
         if self.objective not in OBJECTIVES:
             raise UnknownName("objective", self.objective, OBJECTIVES)
         if not 0 <= self.trials <= MOST_TRIALS:
-            raise UsageError(f"trials is {self.trials}. It must be between 1 and {MOST_TRIALS:,}, or 0 for the whole grid.")
+            raise UsageError(
+                f"trials is {self.trials}. It must be between 1 and {MOST_TRIALS:,}, or 0 for the whole grid."
+            )
         if bool(self.walk.train) != bool(self.walk.test):
             raise UsageError(
                 "A walk-forward of parameters needs both spans: --train 90d --test 30d chooses on 90 days and trades the next 30."
@@ -164,11 +175,7 @@ def _grid(asked: SweepRun, project: Project) -> Grid:
     """The grid, or an error for a strategy or parameters that cannot be swept."""
     plugin = find("strategy", asked.strategy, project.root)
     kind = plugin.load()
-    if overrides_next(kind):
-        raise PluginError(
-            f"{plugin.name} decides bar by bar in a next() of its own, which the compiled engine cannot run. Sweep a strategy that is made of "
-            f"conditions, or run this one with `freqlstm backtest`."
-        )
+    compiled.refuse_own_methods(kind)
     check_parameters(kind, asked.parameters)
     for name in asked.sweep:
         if name in asked.parameters:

@@ -98,9 +98,7 @@ class Grid:
 
     def as_dict(self) -> dict[str, Any]:
         """The axes as a run file has them."""
-        return {
-            name: str(axis) if isinstance(axis, Steps) else list(axis.values) for name, axis in self.axes.items()
-        }
+        return {name: str(axis) if isinstance(axis, Steps) else list(axis.values) for name, axis in self.axes.items()}
 
 
 def grid_of(strategy: type[bt.Strategy], told: Mapping[str, Any]) -> Grid:
@@ -124,8 +122,7 @@ def _axis(strategy: type[bt.Strategy], name: str, asked: Any) -> Axis:
     given = f"{name}={','.join(map(str, asked)) if isinstance(asked, list) else asked}"
     if isinstance(asked, str) and ":" in asked and not isinstance(default, str):
         axis: Axis = _steps(given, asked, default)
-        places = {0, min(1, axis.count - 1), axis.count - 1}
-        examples = [axis.value(place) for place in sorted(places)]
+        examples = [value(axis, place) for place in sorted({0, min(1, size(axis) - 1), size(axis) - 1})]
     else:
         values = asked if isinstance(asked, list) else [asked]
         if isinstance(asked, str):
@@ -150,7 +147,9 @@ def _steps(given: str, asked: str, default: Any) -> Steps:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise UsageError(f"{given!r} asks for {parts[2]} values. The count must be a whole number, 1 or more.")
     if first > last:
-        raise UsageError(f"{given!r} runs from {first} down to {last}. Write the lower end first: {last}:{first}:{count}.")
+        raise UsageError(
+            f"{given!r} runs from {first} down to {last}. Write the lower end first: {last}:{first}:{count}."
+        )
     if (first == last) != (count == 1):
         right = f"{parts[0]}:{parts[1]}:2 or more" if count == 1 else f"one value, {given.partition('=')[0]}={first}"
         raise UsageError(f"{given!r} is an empty range: {count} values from {first} to {last}. Write {right}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,9 @@ class Survey:
     deviation: float
     positive: float  # share of those defined that are above 0
     best: pd.DataFrame  # at most 20 rows, best first, with a column objective
-    matters: dict[str, float]  # parameter -> share of the objective's variance that its value alone explains, largest first
+    matters: dict[
+        str, float
+    ]  # parameter -> share of the objective's variance that its value alone explains, largest first
     bins: dict[str, list[str]]  # parameter -> what the bins of its axis are called
     heat: list[Heat]  # of the pairs of the parameters that matter most, the two foremost first
     edges: np.ndarray  # (bars + 1,) of the histogram
@@ -66,12 +68,14 @@ def survey(sweep: Sweep, tables: Tables) -> Survey:
         best = best.sort_values("objective", ascending=False, kind="stable").head(BEST)
     matters = total.matters()
     foremost = [name for name in matters if size(axes[name]) > 1][:MOST_AXES]
-    heat = {
-        pair: np.full((bins(axes[pair[1]]), bins(axes[pair[0]])), -np.inf) for pair in combinations(foremost, 2)
-    }
+    heat = {pair: np.full((bins(axes[pair[1]]), bins(axes[pair[0]])), -np.inf) for pair in combinations(foremost, 2)}
     if len(foremost) == 1:
         heat = {(foremost[0], foremost[0]): np.full((bins(axes[foremost[0]]),) * 2, -np.inf)}
-    edges = np.linspace(total.low, total.high, BARS + 1) if total.high > total.low else np.array([total.low - 0.5, total.low + 0.5])
+    edges = (
+        np.linspace(total.low, total.high, BARS + 1)
+        if total.high > total.low
+        else np.array([total.low - 0.5, total.low + 0.5])
+    )
     bars = np.zeros(len(edges) - 1, dtype=np.int64)
     for table in tables():
         objective = sign * table[figure].to_numpy(np.float64)
@@ -159,7 +163,7 @@ def bin_names(axis: Axis) -> list[str]:
     many = bins(axis)
     firsts = [-(-place * size(axis) // many) for place in range(many)] + [size(axis)]
     names = []
-    for first, after in zip(firsts, firsts[1:], strict=False):
+    for first, after in pairwise(firsts):
         low, high = value(axis, first), value(axis, after - 1)
         names.append(_short(low) if after == first + 1 else f"{_short(low)} to {_short(high)}")
     return names

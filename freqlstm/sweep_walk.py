@@ -19,11 +19,11 @@ from freqlstm import stats
 from freqlstm.backtest import buy_and_hold
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs
-from freqlstm.engines.compiled import simulate
+from freqlstm.engines.compiled import Tape, replay
 from freqlstm.engines.fills import Fill, Refusal, trade_list
 from freqlstm.errors import TooFewCandles
 from freqlstm.folds import Fold, FoldPlan, duration
-from freqlstm.sweep import Runner, Sweep, part, train_columns
+from freqlstm.sweep import Runner, Sweep, chosen_at, part, piece, train_columns
 
 END = "end of the span"  # the reason of the fills that close what is open
 
@@ -73,14 +73,14 @@ class Walk:
 
 def choices(sweep: Sweep, tables: Iterable[pd.DataFrame]) -> list[Chosen]:
     """The best combination of each train span; the earliest of equals."""
-    names, axes = train_columns(sweep.spans), list(sweep.grid.axes)
+    names = train_columns(sweep.spans)
     best: list[tuple[float, dict[str, Any] | None]] = [(-np.inf, None)] * len(names)
     for table in tables:
         for place, name in enumerate(names):
             values = table[name].to_numpy(np.float64)
             row = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
             if values[row] > best[place][0]:
-                best[place] = (float(values[row]), table[axes].iloc[[row]].to_dict("records")[0])
+                best[place] = (float(values[row]), chosen_at(sweep, table, row))
     return [
         Chosen(span, chosen, None if chosen is None else value)
         for span, (value, chosen) in zip(sweep.spans, best, strict=True)
@@ -119,25 +119,18 @@ def stretch(
 ) -> tuple[pd.Series[float], pd.DataFrame]:
     """(equity, trades) of [start, end) traded by itself: nothing is held before, and nothing after."""
     job, traded = sweep.job, sweep.job.traded()
-    market = {symbol: candles.between(start, end) for symbol, candles in traded.items()}
-    market = {symbol: candles for symbol, candles in market.items() if len(candles)}
-    parameters = sweep.parameters(chosen or {})
+    market, rows = piece(traded, start, end)
     fills: list[Fill] = []
     refusals: list[Refusal] = []
     if chosen is None or not market:
         times = pd.DatetimeIndex(sorted({time for candles in market.values() for time in candles.time}))
-        equity = pd.Series(cash, index=times, dtype=np.float64)
+        equity: pd.Series[Any] = pd.Series(cash, index=times, dtype=np.float64)
     else:
-        decided = runner.decisions(parameters)
-        decisions = {}
-        for symbol, candles in market.items():
-            first = int(traded[symbol].time.searchsorted(start))
-            decisions[symbol] = part(decided[symbol], slice(first, first + len(candles)))
-        outcome = simulate(
-            job.strategy.load(), {**parameters, "max_positions": parameters["max_positions"] or len(traded)}, market,
-            predictions={symbol: pd.DataFrame(index=candles.time) for symbol, candles in market.items()},
-            decisions=decisions, rules=job.rules, costs=job.costs, cash=cash, allow_short=job.allow_short,
-        )  # fmt: skip
+        parameters = sweep.parameters(chosen)
+        decisions = {symbol: decided for symbol, decided in runner.decisions(parameters).items() if symbol in rows}
+        decisions = {symbol: part(decided, rows[symbol]) for symbol, decided in decisions.items()}
+        parameters["max_positions"] = parameters["max_positions"] or len(traded)
+        outcome = replay(Tape.of(market, job.rules), decisions, parameters, job.costs, cash, job.allow_short)
         equity, refusals = outcome.equity["equity"].copy(), outcome.refusals
         closing = list(closed(outcome.fills, market, job.costs))
         equity.iloc[-1] -= sum(fill.commission + fill.slippage for fill in closing)
@@ -157,6 +150,4 @@ def closed(fills: Iterable[Fill], market: Mapping[str, Candles], costs: Costs) -
             close, last = float(market[symbol].close.iloc[-1]), len(market[symbol]) - 1
             slipped = costs.slippage * close
             price = close - slipped if size > 0 else close + slipped
-            yield Fill(
-                symbol, last, last, -size, price, abs(size) * price * costs.commission, abs(size) * slipped, END
-            )
+            yield Fill(symbol, last, last, -size, price, abs(size) * price * costs.commission, abs(size) * slipped, END)

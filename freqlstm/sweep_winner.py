@@ -14,7 +14,7 @@ from freqlstm.backtest import decisions_for
 from freqlstm.engines import backtrader, compiled
 from freqlstm.engines.fills import trade_list
 from freqlstm.errors import RunError
-from freqlstm.sweep import FIGURES, Runner, Sweep, objective_of
+from freqlstm.sweep import FIGURES, Runner, Sweep, chosen_at, objective_of
 
 CLOSE = 1e-9  # relative difference of two figures that are the same but for the order of additions
 COMPARED = (  # of every trade, as the trade list has them
@@ -43,7 +43,7 @@ def best_of(sweep: Sweep, tables: Iterable[pd.DataFrame]) -> tuple[int, pd.Serie
         place = int(np.argmax(np.where(np.isnan(objective), -np.inf, objective)))
         if objective[place] > best:
             best = float(objective[place])
-            chosen = table[list(sweep.grid.axes)].iloc[[place]].to_dict("records")[0]
+            chosen = chosen_at(sweep, table, place)
             found = (before + place, table.iloc[place], chosen)
         before += len(table)
     return found
@@ -79,7 +79,9 @@ def confirmed(
 
 def _require_same(slow: pd.DataFrame, fast: pd.DataFrame) -> None:
     """A RunError at the first difference of two trade lists."""
-    advice = "Please report this, with the sweep's run.toml: the engines must agree, and until they do believe Backtrader."
+    advice = (
+        "Please report this, with the sweep's run.toml: the engines must agree, and until they do believe Backtrader."
+    )
     for number in range(max(len(slow), len(fast))):
         if number >= min(len(slow), len(fast)):
             more, which = (slow, "Backtrader") if len(slow) > len(fast) else (fast, "the compiled engine")
@@ -96,7 +98,7 @@ def _same(a: Any, b: Any) -> bool:
     if a is None or pd.isna(a) or b is None or pd.isna(b):
         return (a is None or pd.isna(a)) and (b is None or pd.isna(b))
     if isinstance(a, (int, float, np.number)):
-        return bool(abs(a - b) <= CLOSE * max(1.0, abs(a)))
+        return bool(abs(float(a) - float(b)) <= CLOSE * max(1.0, abs(float(a))))
     return bool(a == b)
 
 

@@ -128,8 +128,14 @@ def summarize(result: SweepResult) -> None:
     """The best combinations beside holding, and what luck and other candles say of them."""
     figures, survey = result.figures, result.survey
     label = "  SYNTHETIC demo market" if result.synthetic else ""
-    searched = f"{figures['rows']:,} of {figures['combinations']:,}" if figures["rows"] < figures["combinations"] else f"{figures['rows']:,}"
-    click.echo(f"{result.run_id}: {', '.join(result.config['pairs'])} {result.config['timerange']}, {searched} combinations by {figures['objective']}{label}")
+    searched = (
+        f"{figures['rows']:,} of {figures['combinations']:,}"
+        if figures["rows"] < figures["combinations"]
+        else f"{figures['rows']:,}"
+    )
+    click.echo(
+        f"{result.run_id}: {', '.join(result.config['pairs'])} {result.config['timerange']}, {searched} combinations by {figures['objective']}{label}"
+    )
     for plugin in result.manifest["plugins"]:
         click.echo(f"{plugin['kind']} {plugin['name']} ({plugin['origin']}), SHA-256 {plugin['sha256'][:12]}")
     click.echo()
@@ -142,7 +148,16 @@ def summarize(result: SweepResult) -> None:
             for number, row in enumerate(survey.best.head(SHOWN).to_dict("records"), start=1)
         ]  # fmt: skip
         held = figures["beats"]["buy_and_hold"]
-        rows.append(("hold", percent(held["total_return"]), _number(held["sharpe"]), f"{held['max_drawdown']:.2%}", "", *[""] * len(names)))
+        rows.append(
+            (
+                "hold",
+                percent(held["total_return"]),
+                _number(held["sharpe"]),
+                f"{held['max_drawdown']:.2%}",
+                "",
+                *[""] * len(names),
+            )
+        )
         print_table(columns, rows, right=columns[1:])
         what = ", ".join(f"{name} {share:.0%}" for name, share in list(figures["matters"].items())[:4])
         click.echo(f"\n{survey.positive:.1%} of all have a {figures['objective']} above 0; explained by {what}")
@@ -151,7 +166,9 @@ def summarize(result: SweepResult) -> None:
     if figures["luck"] is not None:
         luck = figures["luck"]
         deflated = "none" if luck["deflated_sharpe"] is None else f"{luck['deflated_sharpe']:.1%}"
-        click.echo(f"trials on these candles: {luck['configurations_tried']:,};  deflated Sharpe ratio of the best: {deflated}")
+        click.echo(
+            f"trials on these candles: {luck['configurations_tried']:,};  deflated Sharpe ratio of the best: {deflated}"
+        )
     click.echo(figures["verdict"])
     if figures["walk"] is not None:
         summarize_walk(result)

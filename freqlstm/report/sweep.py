@@ -56,7 +56,11 @@ def _charts(result: SweepResult) -> dict[str, Figure]:
         found["equity"] = equity_chart(lines, [])
     if result.walk is not None:
         equity = result.walk.equity
-        lines = {"out of sample": equity["equity"], "best in hindsight": equity["hindsight"], "buy and hold": equity["buy_and_hold"]}
+        lines = {
+            "out of sample": equity["equity"],
+            "best in hindsight": equity["hindsight"],
+            "buy and hold": equity["buy_and_hold"],
+        }
         found["walk"] = equity_chart(lines, [choice.span.test_start for choice in result.walk.chosen])
     return found
 
@@ -177,7 +181,11 @@ def _walk_section(result: SweepResult) -> str:
             ("Buy and hold", told["buy_and_hold"]),
         )
     ]  # fmt: skip
-    interval = "" if told["sharpe_low"] is None else f" 95% of resampled Sharpe ratios lie from {ratio(told['sharpe_low'])} to {ratio(told['sharpe_high'])}."
+    interval = (
+        ""
+        if told["sharpe_low"] is None
+        else f" 95% of resampled Sharpe ratios lie from {ratio(told['sharpe_low'])} to {ratio(told['sharpe_high'])}."
+    )
     return section(
         "walk",
         "Chosen on the past, traded on the next",
@@ -187,7 +195,10 @@ def _walk_section(result: SweepResult) -> str:
         f"{interval} Probability of a true ratio above 0: {probability(told['above_zero'])}.",
         chart("walk", 380),
         table(("", "Return", "Sharpe", "Sortino", "Max. drawdown"), results, words=(0,), own=1),
-        table(("Trained from", "Traded from", "Until", f"{objective.capitalize()} then", "Return next", "Trades", *names), spans),
+        table(
+            ("Trained from", "Traded from", "Until", f"{objective.capitalize()} then", "Return next", "Trades", *names),
+            spans,
+        ),
     )
 
 
@@ -195,7 +206,11 @@ def _repeat_section(result: SweepResult) -> str:
     manifest = {key: value for key, value in result.manifest.items() if key not in ("signals", "warnings", "quality")}
     shown = json.dumps(jsonable(manifest), indent=2, ensure_ascii=False)
     here = f"backtests/results/{text(result.run_id)}"
-    best = "" if result.best_config is None else f" <code>freqlstm backtest {here}/best.toml</code> makes the tearsheet of the best."
+    best = (
+        ""
+        if result.best_config is None
+        else f" <code>freqlstm backtest {here}/best.toml</code> makes the tearsheet of the best."
+    )
     return section(
         "repeat",
         "How to repeat it",
