@@ -28,13 +28,16 @@ from freqlstm.folds import Fold
 from freqlstm.job import Job
 from freqlstm.jobs import cores
 from freqlstm.progress import Progress, silent
-from freqlstm.strategy import decide
+from freqlstm.search import Choices
+from freqlstm.strategy import history_needed
 from freqlstm.sweep_parts import Parts
 from freqlstm.sweep_space import BASE, Grid, size
 
 CHUNK = 1024  # combinations of a grid between two files
 BLOCK = 16  # neighbours that one thread works out
 MOST_DAYS = 3.0  # that a sweep may be expected to take
+FEW = 50  # bars
+SPARE = 2  # times the history that the ends of the axes need: a value between them may need more
 FASTEST = 20e-6  # seconds a combination takes at least, however few the bars
 
 FIGURES = tuple(Summary._fields)
@@ -110,13 +113,14 @@ class WholeGrid:
 class Runner:
     """What a combination comes to; the candles, their predictions and the indicators are made ready once."""
 
-    def __init__(self, sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> None:
+    def __init__(self, sweep: Sweep, tables: Mapping[str, pd.DataFrame], history: int) -> None:
         job = sweep.job
         strategy = job.strategy.load()
         traded = job.traded()
         self.sweep = sweep
         self.deciders = {
-            symbol: Decider(strategy, job.market[symbol], tables[symbol], job.start, job.end) for symbol in traded
+            symbol: Decider(strategy, job.market[symbol], tables[symbol], job.start, job.end, history=history)
+            for symbol in traded
         }
         self.tape = Tape.of(traded, job.rules)
         self.symbols = len(traded)
@@ -167,25 +171,39 @@ def part(decisions: Decisions, rows: slice) -> Decisions:
     return replace(decisions, **cut, share=None if decisions.share is None else decisions.share[rows])
 
 
-def work_order(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Grid:
-    """The grid with its axes in the order that costs least: what indicators read first, what only orders read last."""
+@dataclass(frozen=True)
+class Outlook:
+    """What the first few bars say of the work: which parameters are costly, and how much history the conditions need."""
+
+    grid: Grid  # with the axes in the order that costs least: what indicators read first, what only orders read last
+    history: int  # bars before the first decision
+
+
+def outlook(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Outlook:
+    """Ask the conditions about a few bars, with the ends of each axis and every value of a list."""
     symbol, table = next(iter(tables.items()))
     candles = sweep.job.market[symbol].between(sweep.job.start, None)
-    few = candles.rows(0, min(50, len(candles)))
+    few = candles.rows(0, min(FEW, len(candles)))
     strategy = sweep.job.strategy.load()
+    axes = sweep.grid.axes
+    history = 0
 
-    def read(chosen: Mapping[str, Any]) -> frozenset[Any]:
+    def read(places: Sequence[int]) -> frozenset[Any]:
+        nonlocal history
         bars = Bars(few, table.iloc[: len(few)])
-        decide(strategy, sweep.parameters(chosen), bars)
+        history = max(history, history_needed(strategy, sweep.parameters(sweep.grid.at(places)), bars))
         return bars.asked
 
-    first = read(sweep.grid.combination(0))
-    places = [0] * len(sweep.grid.axes)
+    first = [0] * len(axes)
+    last = [size(axis) - 1 for axis in axes.values()]
+    lowest = read(first)
+    read(last)
     rank = {}
-    for number, (name, axis) in enumerate(sweep.grid.axes.items()):
-        other = [*places[:number], size(axis) - 1, *places[number + 1 :]]
-        rank[name] = 0 if read(sweep.grid.at(other)) != first else 2 if name in BASE else 1
-    return sweep.grid.ordered(sorted(rank, key=rank.__getitem__))
+    for number, (name, axis) in enumerate(axes.items()):
+        several = range(1, size(axis)) if isinstance(axis, Choices) else (size(axis) - 1,)
+        asked = {read([*first[:number], place, *first[number + 1 :]]) for place in several}
+        rank[name] = 0 if asked - {lowest} else 2 if name in BASE else 1
+    return Outlook(sweep.grid.ordered(sorted(rank, key=rank.__getitem__)), SPARE * history)
 
 
 def require_days(count: int, seconds: float, workers: int) -> None:

@@ -37,9 +37,9 @@ from freqlstm.sweep import (
     Runner,
     Sweep,
     WholeGrid,
+    outlook,
     require_days,
     run,
-    work_order,
 )
 from freqlstm.sweep_parts import Parts
 from freqlstm.sweep_result import SweepResult, luck_of, verdict
@@ -119,9 +119,10 @@ def run_sweep(
     predicted = time.perf_counter()
     progress(0, 1, "making the candles ready")
     sweep = Sweep(job, grid, Objective(asked.objective), spans)
-    sweep = replace(sweep, grid=work_order(sweep, tables))
+    ahead = outlook(sweep, tables)
+    sweep = replace(sweep, grid=ahead.grid)
     proposals: Proposals = Search(sweep.grid, asked.trials, asked.seed) if asked.trials else WholeGrid(sweep.grid)
-    runner = Runner(sweep, tables)
+    runner = Runner(sweep, tables, ahead.history)
     made_of = {name: forecast.fingerprint for name, forecast in forecasts.items()}
     parts = Parts(project.results / f".sweep-{_fingerprint(sweep, asked, made_of)[:16]}")
     with parts.opened():
@@ -165,7 +166,7 @@ def run_sweep(
         run_id=f"{moment:%Y%m%d-%H%M%S}-sweep-{job.strategy.name}-{secrets.token_hex(3)}",
         config={name: value for name, value in config.items() if name != "walk" or asked.walk},
         best_config=None if winner is None else _best_config(whole, winner.chosen),
-        manifest={**manifest(job, forecasts, dict.fromkeys(traded, 0), seconds), "warnings": list(warnings)},
+        manifest={**manifest(job, forecasts, dict.fromkeys(traded, ahead.history), seconds), "warnings": list(warnings)},
         figures=figures, survey=shape, winner=winner, walk=walked, held=held, tables=lambda: parts,
     )  # fmt: skip
     return result, parts

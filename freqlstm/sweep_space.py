@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import backtrader as bt
-
 from freqlstm.errors import UsageError
 from freqlstm.search import Choices
 from freqlstm.strategy import Strategy, check_parameters, rules_of
@@ -101,7 +99,7 @@ class Grid:
         return {name: str(axis) if isinstance(axis, Steps) else list(axis.values) for name, axis in self.axes.items()}
 
 
-def grid_of(strategy: type[bt.Strategy], told: Mapping[str, Any]) -> Grid:
+def grid_of(strategy: type[Any], told: Mapping[str, Any]) -> Grid:
     """The grid over parameters of ``strategy``: each a text ``from:to:count`` or a list of values, all of them checked."""
     axes = {name: _axis(strategy, name, asked) for name, asked in told.items()}
     if all(size(axis) == 1 for axis in axes.values()):
@@ -116,7 +114,7 @@ def is_swept(asked: Any) -> bool:
     return isinstance(asked, list) or (isinstance(asked, str) and ("," in asked or ":" in asked or not asked))
 
 
-def _axis(strategy: type[bt.Strategy], name: str, asked: Any) -> Axis:
+def _axis(strategy: type[Any], name: str, asked: Any) -> Axis:
     rules_of(strategy, {name: None})  # which knows whether there is such a parameter
     default = dict(strategy.params._getitems())[name]
     given = f"{name}={','.join(map(str, asked)) if isinstance(asked, list) else asked}"
