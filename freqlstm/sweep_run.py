@@ -15,10 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from freqlstm import ledger, provenance, stats
 from freqlstm.backtest import buy_and_hold, forecasts_of, prediction_tables, silences
 from freqlstm.engines import compiled
 from freqlstm.errors import UnknownName, UsageError
+from freqlstm.folds import duration
 from freqlstm.jobs import cores
 from freqlstm.manifest import manifest, versions
 from freqlstm.plugins import find
@@ -50,6 +53,7 @@ from freqlstm.sweep_walk import Walk, WalkPlan, choices, walk
 from freqlstm.sweep_winner import best_of, confirmed
 
 MOST_TRIALS = 100_000
+ANNUAL = ("cagr", "calmar")  # figures that a short time has not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,7 @@ def run_sweep(
         require_days(grid.count, FASTEST, workers)
     job = prepare(asked, project, warnings, jobs=jobs, cache=cache)
     spans = asked.walk.spans(job.start, job.end)
+    _require_defined(asked, job.start, job.end)
     forecasts = forecasts_of(job, project.models, cache=cache, jobs=jobs, progress=progress)
     tables = prediction_tables(job, forecasts)
     warnings += silences(job, tables)
@@ -182,6 +187,16 @@ def _grid(asked: SweepRun, project: Project) -> Grid:
         if name in asked.parameters:
             raise UsageError(f"{name!r} has one value in [parameters] and several in [sweep]. Leave one of them out.")
     return grid_of(kind, asked.sweep)
+
+
+def _require_defined(asked: SweepRun, start: pd.Timestamp, end: pd.Timestamp) -> None:
+    """A UsageError if the objective cannot be had of so short a time."""
+    shortest = min(end - start, duration(asked.walk.train)) if asked.walk else end - start
+    if OBJECTIVES[asked.objective][0] in ANNUAL and shortest < pd.Timedelta(days=stats.SHORTEST_YEAR):
+        raise UsageError(
+            f"The {asked.objective} of {shortest / pd.Timedelta(days=1):.3g} days is not defined: an annual return needs {stats.SHORTEST_YEAR}. Choose a longer "
+            f"time, or another --objective."
+        )
 
 
 def _fingerprint(sweep: Sweep, asked: SweepRun, predictions: Mapping[str, str]) -> str:
