@@ -212,7 +212,7 @@ def require_days(count: int, seconds: float, workers: int) -> None:
     if days > MOST_DAYS:
         lasts = f"{days / 365:,.0f} years" if days > 730 else f"{days:,.0f} days"
         raise UsageError(
-            f"{count:,} combinations would take {lasts} on {workers} cores. Give --set fewer values, or let --trials 500 choose the combinations."
+            f"{count:,} combinations would take {lasts} on {workers} core{'s' if workers > 1 else ''}. Give --set fewer values, or let --trials 500 choose the combinations."
         )
 
 

@@ -181,7 +181,7 @@ def _grid(asked: SweepRun, project: Project) -> Grid:
     """The grid, or an error for a strategy or parameters that cannot be swept."""
     plugin = find("strategy", asked.strategy, project.root)
     kind = plugin.load()
-    compiled.refuse_own_methods(kind)
+    compiled.refuse_own_methods(kind, "A sweep needs that engine: run this one with `freqlstm backtest`.")
     check_parameters(kind, asked.parameters)
     for name in asked.sweep:
         if name in asked.parameters:
