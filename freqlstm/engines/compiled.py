@@ -124,12 +124,12 @@ def replay(
     flags = _flags(tape, decisions)
     most = int(np.count_nonzero(flags.enter_long != flags.enter_short))  # each such candle sends one entry at most
     fills, refusals = np.recarray(2 * most, kernel.LOG), np.recarray(most, kernel.LOG)
-    steps = len(tape.times)
-    curve = kernel.Curve(np.empty(steps), np.empty(steps), np.empty(0), np.empty(1))
+    equity = np.empty((2, len(tape.times)))  # with cash
+    curve = kernel.Curve(equity[0], equity[1], np.empty(0), np.empty(1))
     account = _trade(tape, flags, _terms(tape, parameters, costs, allow_short), cash, fills, refusals, curve)
     return Simulation(
         _fills(tape, fills[: account.fills]), _refusals(tape, refusals[: account.refusals]),
-        pd.DataFrame({"equity": curve.equity, "cash": curve.cash}, index=tape.times),
+        pd.DataFrame(equity.T, index=tape.times, columns=["equity", "cash"], copy=False),
     )  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def summarize(
     annual = math.nan
     if days >= stats.SHORTEST_YEAR:
         annual = (final / cash) ** (stats.PERIODS / days) - 1.0 if final > 0 else -1.0
-    sharpe, sortino = kernel.ratios(curve.evenings, cash, stats.PERIODS)
+    sharpe, sortino = kernel.ratios(curve.evenings, np.empty(days), cash, stats.PERIODS)
     return Summary(
         final, final / cash - 1.0, annual, sharpe, sortino, annual / deepest if deepest > 0 else math.nan, deepest,
         int(account.trades), int(account.wins), int(account.refused), float(account.commission),
@@ -198,11 +198,12 @@ def _terms(tape: Tape, parameters: Mapping[str, Any], costs: Costs, allow_short:
 def _fills(tape: Tape, log: Any) -> list[Fill]:
     """The fills with names and with rows counted by symbol."""
     first = tape.prices.first[log.symbol]
-    return list(map(
-        Fill, [tape.symbols[symbol] for symbol in log.symbol.tolist()], (log.decided - first).tolist(),
+    columns = (
+        [tape.symbols[symbol] for symbol in log.symbol.tolist()], (log.decided - first).tolist(),
         (log.candle - first).tolist(), log.amount.tolist(), log.price.tolist(), log.commission.tolist(),
         log.slippage.tolist(), [kernel.REASONS[reason] for reason in log.reason.tolist()],
-    ))  # fmt: skip
+    )  # fmt: skip
+    return list(map(Fill._make, zip(*columns, strict=True)))
 
 
 def _refusals(tape: Tape, log: Any) -> list[Refusal]:
