@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import backtrader as bt
@@ -20,10 +19,11 @@ from freqlstm import stats
 from freqlstm.candles import COLUMNS, Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines import kernel
-from freqlstm.engines.backtrader import backtrader_days
+from freqlstm.engines.backtrader import backtrader_days, steps_of
+from freqlstm.engines.choice import require_conditions_alone
 from freqlstm.engines.fills import LAPSED, SHORT_REFUSED, Fill, Refusal, Simulation, unaffordable
-from freqlstm.errors import CandleError, PluginError
-from freqlstm.strategy import Decisions, Strategy, check_parameters
+from freqlstm.errors import CandleError
+from freqlstm.strategy import Decisions, check_parameters
 
 _DAY = 86_400_000  # milliseconds
 _CHUNK = 4096  # steps that are valued at a time where no curve is kept
@@ -44,9 +44,7 @@ class Tape:
         every = list(market.values())
         for candles in every:
             _refuse_nan(candles)
-        times = every[0].time
-        for candles in every[1:]:
-            times = times.union(candles.time)
+        times = steps_of(market)
         milliseconds = times.as_unit("ms").asi8
         visits = [np.searchsorted(milliseconds, candles.time.as_unit("ms").asi8) for candles in every]
         closes = [candles.close.to_numpy(np.float64) for candles in every]
@@ -112,7 +110,7 @@ def simulate(
     allow_short: bool = False,
 ) -> Simulation:
     """Like :func:`freqlstm.engines.backtrader.simulate`, for strategies that are made of conditions alone."""
-    refuse_own_methods(strategy)
+    require_conditions_alone(strategy)
     return replay(Tape.of(market, rules), decisions, check_parameters(strategy, parameters), costs, cash, allow_short)
 
 
@@ -219,24 +217,3 @@ def _refusals(tape: Tape, log: Any) -> list[Refusal]:
         row = decided - int(tape.prices.first[symbol])
         refused.append(Refusal(tape.symbols[symbol], row, size, kernel.REASONS[reason], text))
     return refused
-
-
-CONDITIONS_ALONE = {"enter_long", "exit_long", "enter_short", "exit_short", "share"}  # methods that the engine knows
-
-
-def refuse_own_methods(strategy: type[bt.Strategy]) -> None:
-    """An error for a strategy that does more than its conditions say: no such method would ever be called."""
-    name = strategy.__name__
-    if not issubclass(strategy, Strategy):
-        raise PluginError(
-            f"{name} is a plain Backtrader strategy, and the compiled engine runs conditions over columns only. "
-            f"Use --engine backtrader."
-        )
-    for base in strategy.__mro__[: strategy.__mro__.index(Strategy)]:
-        for method, value in vars(base).items():
-            own = isinstance(value, (FunctionType, property)) and hasattr(Strategy, method)
-            if own and method not in CONDITIONS_ALONE:
-                raise PluginError(
-                    f"{name} has its own {method}(), and the compiled engine runs conditions over columns only. "
-                    f"Use --engine backtrader."
-                )
