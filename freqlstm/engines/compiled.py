@@ -16,15 +16,16 @@ import numpy as np
 import pandas as pd
 
 from freqlstm import stats
-from freqlstm.candles import COLUMNS, Candles
+from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines import kernel
 from freqlstm.engines.backtrader import backtrader_days, steps_of
 from freqlstm.engines.choice import require_conditions_alone
 from freqlstm.engines.fills import LAPSED, SHORT_REFUSED, Fill, Refusal, Simulation, unaffordable
 from freqlstm.errors import CandleError
-from freqlstm.strategy import Decisions, check_parameters
+from freqlstm.strategy import CONDITIONS, Decisions, check_parameters
 
+PRICES = ("open", "high", "low", "close")
 _DAY = 86_400_000  # milliseconds
 _CHUNK = 4096  # steps that are valued at a time where no curve is kept
 
@@ -46,37 +47,53 @@ class Tape:
             _refuse_nan(candles)
         times = steps_of(market)
         milliseconds = times.as_unit("ms").asi8
-        visits = [np.searchsorted(milliseconds, candles.time.as_unit("ms").asi8) for candles in every]
+        steps = np.arange(len(times))
+        visits = [
+            steps if candles.time is times else np.searchsorted(milliseconds, candles.time.as_unit("ms").asi8)
+            for candles in every
+        ]
         closes = [candles.close.to_numpy(np.float64) for candles in every]
-        column = {
-            name: np.concatenate([candles.frame[name].to_numpy(np.float64) for candles in every]) for name in COLUMNS
-        }
         days = milliseconds // _DAY
+        columns = [_joined([candles.frame[name].to_numpy(np.float64) for candles in every]) for name in PRICES]
         prices = kernel.Prices(
-            column["open"], column["high"], column["low"], column["close"], np.concatenate(visits),
-            first=np.cumsum([0, *map(len, every)]),
-            newest=np.stack([_newest(*each, len(times)) for each in zip(closes, visits, strict=True)]),
-            days=backtrader_days(times),
-            patience=np.array([1.5 * (candles.step / pd.Timedelta(days=1)) for candles in every]),
-            lot_step=np.array([rules[symbol].lot_step for symbol in market], np.float64),
-            min_notional=np.array([rules[symbol].min_notional for symbol in market], np.float64),
-            evenings=np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1 if len(days) else days,
+            *columns, _joined(visits), _shared(np.cumsum([0, *map(len, every)])),
+            _shared(np.stack([_newest(*each, steps) for each in zip(closes, visits, strict=True)])),
+            _shared(backtrader_days(times)),
+            _shared(np.array([1.5 * (candles.step / pd.Timedelta(days=1)) for candles in every])),
+            _shared(np.array([rules[symbol].lot_step for symbol in market], np.float64)),
+            _shared(np.array([rules[symbol].min_notional for symbol in market], np.float64)),
+            _shared(np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1),
         )  # fmt: skip
         return cls(tuple(market), tuple(rules[symbol] for symbol in market), times, prices)
 
 
-def _newest(closes: np.ndarray, visits: np.ndarray, steps: int) -> np.ndarray:
+def _joined(columns: list[np.ndarray]) -> np.ndarray:
+    """The column of one symbol, or those of several one after the other."""
+    return _shared(columns[0] if len(columns) == 1 else np.concatenate(columns))
+
+
+def _shared(values: np.ndarray) -> np.ndarray:
+    """A view that nobody writes to: what a kernel is given is of one type, whether or not its owner may write to it."""
+    view = np.ascontiguousarray(values).view()
+    view.flags.writeable = False
+    return view
+
+
+def _newest(closes: np.ndarray, visits: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Shape (steps,): the newest close at each step, NaN before the first."""
-    seen = np.searchsorted(visits, np.arange(steps), side="right")
-    return np.concatenate([[np.nan], closes])[seen]
+    if len(closes) == len(steps):
+        return closes
+    return np.concatenate([[np.nan], closes])[np.searchsorted(visits, steps, side="right")]
 
 
 def _refuse_nan(candles: Candles) -> None:
-    bad = np.isnan(candles.frame[["open", "high", "low", "close"]].to_numpy(np.float64)).any(axis=1)
-    if bad.any():
+    absent = np.zeros(len(candles), dtype=bool)
+    for name in PRICES:
+        absent |= np.isnan(candles.frame[name].to_numpy(np.float64))
+    if absent.any():
         raise CandleError(
-            f"{int(bad.sum()):,} candles of {candles.symbol} have a price that is not a number, the first at "
-            f"{candles.time[bad][0]}. Remove or correct them: the compiled engine trades on no such candle."
+            f"{int(absent.sum()):,} candles of {candles.symbol} have a price that is not a number, the first at "
+            f"{candles.time[absent][0]}. Remove or correct them: there is no trading without a price."
         )
 
 
@@ -171,17 +188,11 @@ def _trade(
 def _flags(tape: Tape, decisions: Mapping[str, Any]) -> kernel.Flags:
     """The decisions of all symbols, one after the other."""
     each = [decisions[symbol] for symbol in tape.symbols]
-
-    def joined(columns: list[np.ndarray], kind: type) -> np.ndarray:
-        return np.require(columns[0] if len(columns) == 1 else np.concatenate(columns), kind, ["C", "W"])
-
+    conditions = (_joined([np.asarray(getattr(one, name), np.bool_) for one in each]) for name in CONDITIONS)
     share = np.empty(0)
     if any(one.share is not None for one in each):
-        share = joined([np.ones(len(one.enter_long)) if one.share is None else one.share for one in each], np.float64)
-    return kernel.Flags(
-        joined([one.enter_long for one in each], np.bool_), joined([one.exit_long for one in each], np.bool_),
-        joined([one.enter_short for one in each], np.bool_), joined([one.exit_short for one in each], np.bool_), share,
-    )  # fmt: skip
+        share = np.concatenate([np.ones(len(one.enter_long)) if one.share is None else one.share for one in each])
+    return kernel.Flags(*conditions, _shared(share))
 
 
 def _terms(tape: Tape, parameters: Mapping[str, Any], costs: Costs, allow_short: bool) -> kernel.Terms:
