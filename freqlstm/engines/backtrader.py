@@ -119,6 +119,8 @@ class Simulator(bt.Cerebro):  # type: ignore[misc]
                 rows = [(visits[desk.data], desk.next_row()) for desk in desks]
                 following = min((visit[row] for visit, row in rows if row < len(visit)), default=len(steps))
             if following > step + 1:
+                for desk in desks:
+                    desk.pass_over(int(seen[desk.data][following - 1]))
                 span = {feed: closes[feed][step + 1 : following] for feed in feeds}
                 broker.pass_over(span, following - step - 1)
             step = following
