@@ -19,7 +19,9 @@ import pandas as pd
 
 from freqlstm import ledger, provenance, stats
 from freqlstm.backtest import buy_and_hold, forecasts_of, prediction_tables, silences
+from freqlstm.compiling import announced
 from freqlstm.engines import compiled
+from freqlstm.engines.choice import require_conditions_alone
 from freqlstm.errors import UnknownName, UsageError
 from freqlstm.folds import duration
 from freqlstm.jobs import cores
@@ -131,7 +133,8 @@ def run_sweep(
     made_of = {name: forecast.fingerprint for name, forecast in forecasts.items()}
     parts = Parts(project.results / f".sweep-{_fingerprint(sweep, asked, made_of)[:16]}")
     with parts.opened():
-        run(sweep, runner, proposals, parts, project.ledger, workers, progress)
+        with announced(progress, "the engine"):
+            run(sweep, runner, proposals, parts, project.ledger, workers, progress)
         swept = time.perf_counter()
         progress(0, 1, "comparing the best with Backtrader")
         found = best_of(sweep, parts)
@@ -181,7 +184,7 @@ def _grid(asked: SweepRun, project: Project) -> Grid:
     """The grid, or an error for a strategy or parameters that cannot be swept."""
     plugin = find("strategy", asked.strategy, project.root)
     kind = plugin.load()
-    compiled.refuse_own_methods(kind, "A sweep needs that engine: run this one with `freqlstm backtest`.")
+    require_conditions_alone(kind, "A sweep needs that engine: run this one with `freqlstm backtest`.")
     check_parameters(kind, asked.parameters)
     for name in asked.sweep:
         if name in asked.parameters:
