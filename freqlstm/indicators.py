@@ -42,15 +42,26 @@ def rsi(candles: Candles, period: int = 14) -> pd.Series[float]:
     """
     warmup = rsi_warmup(period)
 
-    def of_stretch(stretch: Candles) -> pd.Series[float]:
-        with _pandas_ta() as ta:
-            value = ta.rsi(stretch.close, length=period, talib=False)
-        rows = np.arange(len(stretch))
-        moved = np.diff(stretch.close.to_numpy(), prepend=np.nan) != 0
-        last_move = np.maximum.accumulate(np.where(moved, rows, 0))
-        return pd.Series(np.where(rows - last_move < warmup // 3, value, np.nan), index=stretch.time)
+    def of_stretch(stretch: Candles) -> np.ndarray:
+        close = stretch.close.to_numpy()
+        move = np.diff(close, prepend=np.nan)
+        gain, loss = (_wilder(side(move, 0.0), period) for side in (np.maximum, np.minimum))
+        with np.errstate(all="ignore"):
+            value = 100.0 * gain / (gain + np.abs(loss))
+        rows = np.arange(len(close))
+        last_move = np.maximum.accumulate(np.where(move != 0, rows, 0))
+        value[rows - last_move >= warmup // 3] = np.nan
+        return value
 
     return _column(_of_stretches(candles, of_stretch, warmup, ["rsi"]))
+
+
+def _wilder(moves: np.ndarray, period: int) -> np.ndarray:
+    """Wilder's mean of moves, the first of which is missing; it begins with the plain mean of the first ``period``."""
+    series = pd.Series(moves)
+    series.iloc[period] = series.iloc[1 : period + 1].mean()
+    series.iloc[:period] = np.nan
+    return series.ewm(alpha=1.0 / period, adjust=False).mean().to_numpy()
 
 
 def macd_warmup(fast: int = 12, slow: int = 26, signal: int = 9) -> int:
@@ -63,11 +74,15 @@ def macd(candles: Candles, fast: int = 12, slow: int = 26, signal: int = 9) -> p
     """Moving average convergence and divergence (Appel 1979): the columns macd, signal, histogram, in units of the price."""
     warmup = macd_warmup(fast, slow, signal)
 
-    def of_stretch(stretch: Candles) -> pd.DataFrame:
-        with _pandas_ta() as ta:
-            table = ta.macd(stretch.close, fast=fast, slow=slow, signal=signal, talib=False)
-        swapped: pd.DataFrame = table.iloc[:, [0, 2, 1]]
-        return swapped  # pandas-ta has the histogram before the signal line
+    def of_stretch(stretch: Candles) -> np.ndarray:
+        from freqlstm.indicator_kernels import exponential_mean  # here, for numba takes half a second to import
+
+        close = np.array(stretch.close)
+        line = exponential_mean(close, fast, close[:fast].mean(), fast - 1)
+        line -= exponential_mean(close, slow, close[:slow].mean(), slow - 1)
+        begin = slow + signal - 2
+        smooth = exponential_mean(line, signal, line[slow - 1 : begin + 1].mean(), begin)
+        return np.stack([line, smooth, line - smooth], axis=1)
 
     return _of_stretches(candles, of_stretch, warmup, ["macd", "signal", "histogram"])
 
@@ -86,16 +101,17 @@ def bollinger(candles: Candles, period: int = 20, deviations: float = 2.0) -> pd
     if not deviations > 0:
         raise UsageError(f"deviations is {deviations!r}. It must be a positive number, as in 2.0.")
 
-    def of_stretch(stretch: Candles) -> pd.DataFrame:
-        blocks: list[pd.DataFrame] = []
+    def of_stretch(stretch: Candles) -> np.ndarray:
+        from freqlstm.indicator_kernels import window_variance
+
+        middle = np.empty(len(stretch))
         size = max(BLOCK, period)
         for first in range(0, len(stretch), size):
             before = min(first, warmup)
             part = stretch.close.iloc[first - before : first + size]
-            with _pandas_ta() as ta:
-                table = ta.bbands(part, length=period, std=float(deviations), ddof=0, mamode="sma", talib=False)
-            blocks.append(table.iloc[before:, :3])
-        return pd.concat(blocks)
+            middle[first : first + size] = part.rolling(period).mean().iloc[before:]
+        band = float(deviations) * np.sqrt(window_variance(np.array(stretch.close), period))
+        return np.stack([middle - band, middle, middle + band], axis=1)
 
     return _of_stretches(candles, of_stretch, warmup, ["lower", "middle", "upper"])
 
@@ -136,15 +152,13 @@ def _of_stretches(
 ) -> pd.DataFrame:
     """``function`` of every unbroken stretch longer than ``warmup``, float64, under the given column names."""
 
-    def of_stretch(stretch: Candles) -> pd.DataFrame:
-        made = function(stretch) if len(stretch) > warmup else None
-        if made is None:
-            values = np.full((len(stretch), len(columns)), np.nan)
-        else:
-            values = np.asarray(made, dtype=np.float64).reshape(len(stretch), len(columns))
-        return pd.DataFrame(values, index=stretch.time, columns=columns)
-
-    return candles.by_segment(of_stretch, warmup)
+    values = np.full((len(candles), len(columns)), np.nan, order="F")
+    for first, last in candles.segments():
+        made = function(candles.rows(first, last)) if last - first > warmup else None
+        if made is not None:
+            made = np.asarray(made, dtype=np.float64).reshape(last - first, len(columns))
+            values[first + warmup : last] = made[warmup:]
+    return pd.DataFrame(values, index=candles.time, columns=columns, copy=False)
 
 
 def _column(table: pd.DataFrame) -> pd.Series[float]:
