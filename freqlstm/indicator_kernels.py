@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from freqlstm.compiling import kernel
 
 RUN = 128  # values that NumPy adds one after another
 ADD = 0  # in the order of a sum: add the two newest partial sums
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def exponential_mean(values: np.ndarray, period: int, seed: float, row: int) -> np.ndarray:
     """The exponential mean of ``period`` bars that begins with ``seed`` in ``row``; NaN before."""
     result = np.full(len(values), np.nan)
+    _exponential_mean(result, values, period, seed, row)
+    return result
+
+
+@kernel
+def _exponential_mean(result: np.ndarray, values: np.ndarray, period: int, seed: float, row: int) -> None:
     weight = 2.0 / (period + 1)
     result[row] = seed
     for t in range(row + 1, len(values)):
         result[t] = weight * values[t] + (1 - weight) * result[t - 1]
+
+
+def convergence(values: np.ndarray, fast: int, slow: int) -> np.ndarray:
+    """The exponential mean of ``fast`` bars less that of ``slow`` bars, both of which begin as plain means; NaN before."""
+    result = np.full(len(values), np.nan)
+    _convergence(result, values, fast, slow, values[:fast].mean(), values[:slow].mean())
     return result
+
+
+@kernel
+def _convergence(
+    result: np.ndarray, values: np.ndarray, fast: int, slow: int, fast_mean: float, slow_mean: float
+) -> None:
+    fast_weight, slow_weight = 2.0 / (fast + 1), 2.0 / (slow + 1)
+    for t in range(fast, slow):
+        fast_mean = fast_weight * values[t] + (1 - fast_weight) * fast_mean
+    result[slow - 1] = fast_mean - slow_mean
+    for t in range(slow, len(values)):
+        fast_mean = fast_weight * values[t] + (1 - fast_weight) * fast_mean
+        slow_mean = slow_weight * values[t] + (1 - slow_weight) * slow_mean
+        result[t] = fast_mean - slow_mean
 
 
 def window_variance(values: np.ndarray, period: int) -> np.ndarray:
@@ -25,9 +51,13 @@ def window_variance(values: np.ndarray, period: int) -> np.ndarray:
 
     Bit for bit that of :func:`numpy.var`.
     """
+    result, squares = np.full(len(values), np.nan), np.empty(period)
     if period <= RUN:
-        return _variance_of_runs(values, period)  # type: ignore[no-any-return]
-    return _variance_of_several_runs(values, period, np.array(sum_order(period)))  # type: ignore[no-any-return]
+        _variance_of_runs(result, values, period, squares)
+    else:
+        order = np.array(sum_order(period))
+        _variance_of_several_runs(result, values, period, squares, order, np.empty(len(order)))
+    return result
 
 
 def sum_order(count: int) -> list[int]:
@@ -38,34 +68,29 @@ def sum_order(count: int) -> list[int]:
     return [*sum_order(half), *sum_order(count - half), ADD]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _variance_of_runs(values: np.ndarray, period: int) -> np.ndarray:
-    result = np.full(len(values), np.nan)
-    squares = np.empty(period)
+@kernel
+def _variance_of_runs(result: np.ndarray, values: np.ndarray, period: int, squares: np.ndarray) -> None:
     for first in range(len(values) - period + 1):
         mean = _run(values, first, period) / period
         for place in range(period):
             deviation = values[first + place] - mean
             squares[place] = deviation * deviation
         result[first + period - 1] = _run(squares, 0, period) / period
-    return result
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _variance_of_several_runs(values: np.ndarray, period: int, order: np.ndarray) -> np.ndarray:
-    result = np.full(len(values), np.nan)
-    squares = np.empty(period)
-    partial = np.empty(len(order))
+@kernel
+def _variance_of_several_runs(
+    result: np.ndarray, values: np.ndarray, period: int, squares: np.ndarray, order: np.ndarray, partial: np.ndarray
+) -> None:
     for first in range(len(values) - period + 1):
         mean = _sum(values, first, order, partial) / period
         for place in range(period):
             deviation = values[first + place] - mean
             squares[place] = deviation * deviation
         result[first + period - 1] = _sum(squares, 0, order, partial) / period
-    return result
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sum(values: np.ndarray, first: int, order: np.ndarray, partial: np.ndarray) -> float:
     """The sum of the values from ``first`` on in that order; ``partial`` is room for the sums of runs."""
     depth = 0
@@ -80,7 +105,7 @@ def _sum(values: np.ndarray, first: int, order: np.ndarray, partial: np.ndarray)
     return partial[0]  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _run(values: np.ndarray, first: int, count: int) -> float:
     """The sum of a run: eight sums side by side, and what is left over after them."""
     if count < 8:

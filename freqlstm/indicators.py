@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from freqlstm.candles import Candles
 from freqlstm.errors import UnknownName, UsageError
 
 FORGOTTEN = 1e-9  # the weight below which what lies before a stretch no longer counts
-BLOCK = 1 << 16  # rows of Bollinger bands at a time: pandas-ta needs rows x period x 16 bytes of memory
+BLOCK = 1 << 16  # rows of a moving mean at a time, so that what rounding adds up does not grow with the history
+_ONE = RLock()  # what silences warnings is the same for all threads
 
 
 def settle(alpha: float) -> int:
@@ -42,16 +44,16 @@ def rsi(candles: Candles, period: int = 14) -> pd.Series[float]:
     """
     warmup = rsi_warmup(period)
 
-    def of_stretch(stretch: Candles) -> np.ndarray:
+    def of_stretch(stretch: Candles) -> list[np.ndarray]:
         close = stretch.close.to_numpy()
         move = np.diff(close, prepend=np.nan)
-        gain, loss = (_wilder(side(move, 0.0), period) for side in (np.maximum, np.minimum))
+        gain, loss = _wilder(np.maximum(move, 0.0), period), _wilder(np.minimum(move, 0.0), period)
         with np.errstate(all="ignore"):
-            value = 100.0 * gain / (gain + np.abs(loss))
-        rows = np.arange(len(close))
-        last_move = np.maximum.accumulate(np.where(move != 0, rows, 0))
-        value[rows - last_move >= warmup // 3] = np.nan
-        return value
+            value = np.asarray(100.0 * gain / (gain + np.abs(loss)))
+        moved = np.append(np.flatnonzero(move != 0), len(close))
+        for place in np.flatnonzero(np.diff(moved) > warmup // 3):
+            value[moved[place] + warmup // 3 : moved[place + 1]] = np.nan
+        return [value]
 
     return _column(_of_stretches(candles, of_stretch, warmup, ["rsi"]))
 
@@ -74,15 +76,17 @@ def macd(candles: Candles, fast: int = 12, slow: int = 26, signal: int = 9) -> p
     """Moving average convergence and divergence (Appel 1979): the columns macd, signal, histogram, in units of the price."""
     warmup = macd_warmup(fast, slow, signal)
 
-    def of_stretch(stretch: Candles) -> np.ndarray:
-        from freqlstm.indicator_kernels import exponential_mean  # here, for numba takes half a second to import
+    def of_stretch(stretch: Candles) -> list[np.ndarray]:
+        from freqlstm.indicator_kernels import (
+            convergence,
+            exponential_mean,
+        )  # here, for numba takes half a second to import
 
         close = np.array(stretch.close)
-        line = exponential_mean(close, fast, close[:fast].mean(), fast - 1)
-        line -= exponential_mean(close, slow, close[:slow].mean(), slow - 1)
+        line = convergence(close, fast, slow)
         begin = slow + signal - 2
         smooth = exponential_mean(line, signal, line[slow - 1 : begin + 1].mean(), begin)
-        return np.stack([line, smooth, line - smooth], axis=1)
+        return [line, smooth, line - smooth]
 
     return _of_stretches(candles, of_stretch, warmup, ["macd", "signal", "histogram"])
 
@@ -101,7 +105,7 @@ def bollinger(candles: Candles, period: int = 20, deviations: float = 2.0) -> pd
     if not deviations > 0:
         raise UsageError(f"deviations is {deviations!r}. It must be a positive number, as in 2.0.")
 
-    def of_stretch(stretch: Candles) -> np.ndarray:
+    def of_stretch(stretch: Candles) -> list[np.ndarray]:
         from freqlstm.indicator_kernels import window_variance
 
         middle = np.empty(len(stretch))
@@ -111,7 +115,7 @@ def bollinger(candles: Candles, period: int = 20, deviations: float = 2.0) -> pd
             part = stretch.close.iloc[first - before : first + size]
             middle[first : first + size] = part.rolling(period).mean().iloc[before:]
         band = float(deviations) * np.sqrt(window_variance(np.array(stretch.close), period))
-        return np.stack([middle - band, middle, middle + band], axis=1)
+        return [middle - band, middle, middle + band]
 
     return _of_stretches(candles, of_stretch, warmup, ["lower", "middle", "upper"])
 
@@ -123,9 +127,12 @@ def ta(candles: Candles, name: str, **arguments: Any) -> pd.Series[float] | pd.D
     where its stretch began: use its changes, not its level.
     """
     measured = _measure(name, _hashable(name, arguments))
-    table = _of_stretches(
-        candles, lambda stretch: _call(name, arguments, stretch), measured.warmup, list(measured.columns)
-    )
+
+    def of_stretch(stretch: Candles) -> list[np.ndarray] | None:
+        made = _call(name, arguments, stretch)
+        return None if made is None else list(_matrix(made, stretch).T)
+
+    table = _of_stretches(candles, of_stretch, measured.warmup, list(measured.columns))
     return table if measured.several else _column(table)
 
 
@@ -139,8 +146,8 @@ def ta_warmup(name: str, **arguments: Any) -> int:
 
 @contextmanager
 def _pandas_ta() -> Iterator[Any]:
-    """The library, imported at the first use, with its warnings about its own internals silenced."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    """The library, imported at the first use, with its warnings about its own internals silenced; one thread at a time."""
+    with _ONE, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         import pandas_ta_classic
 
@@ -148,16 +155,14 @@ def _pandas_ta() -> Iterator[Any]:
 
 
 def _of_stretches(
-    candles: Candles, function: Callable[[Candles], Any], warmup: int, columns: list[str]
+    candles: Candles, function: Callable[[Candles], list[np.ndarray] | None], warmup: int, columns: list[str]
 ) -> pd.DataFrame:
-    """``function`` of every unbroken stretch longer than ``warmup``, float64, under the given column names."""
-
+    """The columns that ``function`` makes of every unbroken stretch longer than ``warmup``, under the given names."""
     values = np.full((len(candles), len(columns)), np.nan, order="F")
     for first, last in candles.segments():
         made = function(candles.rows(first, last)) if last - first > warmup else None
-        if made is not None:
-            made = np.asarray(made, dtype=np.float64).reshape(last - first, len(columns))
-            values[first + warmup : last] = made[warmup:]
+        for place, column in enumerate(made or ()):
+            values[first + warmup : last, place] = column[warmup:]
     return pd.DataFrame(values, index=candles.time, columns=columns, copy=False)
 
 
