@@ -20,6 +20,9 @@ from freqlstm.memo import Memo
 from freqlstm.stretches import Window
 
 BALLOTS = 8  # of a vote; the bits of one with more are not worth their making
+FUNCTIONS = (
+    np.log, np.log2, np.log10, np.log1p, np.exp, np.expm1, np.sqrt, np.square, np.tanh, np.sign, np.absolute, np.negative,
+)  # fmt: skip
 AGGREGATIONS = ("mean", "std", "var", "min", "max", "sum", "median")  # that make one number a bar
 EXACT = 2**53  # whole numbers up to here are exact as floats
 
@@ -166,6 +169,20 @@ class Bits(Column):
             bits &= ~unknown
         return Bits.on(self.__dict__["_shelf"], Truth(bits, node.unknown, lambda: ~node.whole()))
 
+    def __neg__(self) -> Any:  # type: ignore[misc]
+        return _made_alone(self, operator.neg)
+
+    def __abs__(self) -> Any:  # type: ignore[misc]
+        return _made_alone(self, operator.abs)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
+        if ufunc in FUNCTIONS and method == "__call__" and not kwargs:
+            return _made_alone(self, ufunc)
+        if ufunc in _MIRRORED and method == "__call__" and len(inputs) == 2 and _number(inputs[0]) and not kwargs:
+            return getattr(self, _MIRRORED[ufunc])(inputs[0])  # what numpy makes of np.float64(2) > column
+        whole = [each._turn() if type(each) is Bits else each for each in inputs]
+        return getattr(ufunc, method)(*whole, **kwargs)
+
     @classmethod
     def voted(cls, cast: dict[str, tuple[Any, Any]]) -> Any:
         """The points of a vote whose conditions are all on one shelf; None where they are not."""
@@ -181,6 +198,12 @@ class Bits(Column):
 
 
 _BOOL, _FLOAT = np.dtype(np.bool_), np.dtype(np.float64)
+
+
+_MIRRORED: dict[np.ufunc, str] = {
+    np.greater: "__lt__", np.greater_equal: "__le__", np.less: "__gt__", np.less_equal: "__ge__", np.equal: "__eq__",
+    np.not_equal: "__ne__", np.add: "__radd__", np.subtract: "__rsub__", np.multiply: "__rmul__", np.divide: "__rtruediv__",
+}  # fmt: skip
 
 
 def _turning(name: str) -> property:
@@ -319,6 +342,13 @@ def _derived(column: Bits, key: Hashable, make: Callable[[Column], Any]) -> Any:
     """What pandas makes of a column of numbers: another one, on the same bars."""
     shelf, node = column.__dict__["_shelf"], column.__dict__["_node"]
     return Bits.on(shelf, Values(shelf, (node.key, key), lambda: make(node.whole()), derived=True))
+
+
+def _made_alone(column: Bits, function: Callable[[Any], Any]) -> Any:
+    """``function`` of a column and of nothing else."""
+    if type(column.__dict__["_node"]) is Values:
+        return _derived(column, function, function)
+    return function(column._turn())
 
 
 def _arithmetic(name: str, mirrored: bool) -> Callable[[Bits, Any], Any]:
