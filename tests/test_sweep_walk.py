@@ -68,8 +68,12 @@ def test_the_best_on_each_train_span_is_the_best_of_its_backtests(project: Proje
         assert choice.trained == table[f"train_{number}"].max()
 
 
-def test_the_choice_never_sees_the_test_span(tmp_path: Path) -> None:
-    """Two markets that part at 16 January: whatever is chosen or traded before is the same, and what comes after differs."""
+@pytest.mark.parametrize("trials", [0, 16])
+def test_the_choice_never_sees_the_test_span(tmp_path: Path, trials: int) -> None:
+    """Two markets that part at 16 January: whatever is chosen or traded before is the same, and what comes after differs.
+
+    A search proposes for each span anew, from what its combinations did on the train span.
+    """
     one = walk_of(22 * 1440)
     part = pd.Timestamp("2024-01-16", tz="UTC")
     other = make_candles(22 * 1440, seed=99).frame
@@ -78,15 +82,19 @@ def test_the_choice_never_sees_the_test_span(tmp_path: Path) -> None:
     frame.loc[later] = other.loc[later].to_numpy()
     found = []
     for name, candles in (("one", one), ("other", Candles(frame, BTC, "1m", "binance"))):
-        result, folder = swept(project_of(tmp_path / name, candles), *AXES, timerange=RANGE, **SPANS)
+        flags = {**SPANS, "trials": trials} if trials else SPANS
+        result, folder = swept(project_of(tmp_path / name, candles), *AXES, timerange=RANGE, **flags)
         assert result.walk is not None
+        assert result.figures["rows"] == (5 * trials or 16)
         found.append((result.walk, rows_of(folder)))
     (first, rows), (second, other_rows) = found
     known = [number for number, choice in enumerate(first.chosen) if choice.span.train_end <= part]
     assert known == [0, 1, 2]  # the test span of the last of them begins at 16 January
     for number in known:
         assert first.chosen[number] == second.chosen[number]
-        assert rows[f"train_{number}"].equals(other_rows[f"train_{number}"])
+        proposed = slice((1 + number) * trials, (2 + number) * trials or None)
+        for column in ("rsi_period", "oversold", "overbought", f"train_{number}"):
+            assert rows[column][proposed].equals(other_rows[column][proposed])
     assert first.chosen[3] != second.chosen[3]
     assert not rows["sharpe"].equals(other_rows["sharpe"])  # the whole range does see it
     before = first.equity.index < part
@@ -177,7 +185,6 @@ def test_the_walk_is_a_trial_too(project: Project) -> None:
         ({"test": "8d"}, UsageError, "A walk-forward of parameters needs both spans: --train 90d --test 30d chooses on 90 days and trades the next 30."),
         ({"train": "soon", "test": "3d"}, UsageError, "Duration 'soon' is not understood. Write a number and one of s, m, h, d, w, as in '90d'."),
         ({"train": "0d", "test": "3d"}, UsageError, "train is '0d'. It must be longer than nothing, as in '7d'."),
-        ({**SPANS, "trials": 20}, UsageError, "A search sees all of the time range, so its proposals would carry the test spans into the choice. Leave out --trials, or --train and --test."),
         ({**SPANS, "objective": "calmar"}, UsageError, "The calmar of 8 days is not defined: an annual return needs 30. Choose a longer time, or another --objective."),
     ],
 )  # fmt: skip
