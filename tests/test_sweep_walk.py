@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,9 @@ from freqlstm.candles import Candles
 from freqlstm.errors import TooFewCandles, UsageError
 from freqlstm.run import run_backtest, run_of
 from freqlstm.store import Project
-from freqlstm.sweep_walk import END, WalkPlan
+from freqlstm.sweep_search import Searches
+from freqlstm.sweep_space import grid_of
+from freqlstm.sweep_walk import END, WalkPlan, choices
 
 AXES = ("rsi_period=7,14", "oversold=30:45:4", "overbought=60,70")
 RANGE = "20240102-20240122"
@@ -68,7 +72,7 @@ def test_the_best_on_each_train_span_is_the_best_of_its_backtests(project: Proje
         assert choice.trained == table[f"train_{number}"].max()
 
 
-@pytest.mark.parametrize("trials", [0, 16])
+@pytest.mark.parametrize("trials", [0, 24])
 def test_the_choice_never_sees_the_test_span(tmp_path: Path, trials: int) -> None:
     """Two markets that part at 16 January: whatever is chosen or traded before is the same, and what comes after differs.
 
@@ -82,8 +86,11 @@ def test_the_choice_never_sees_the_test_span(tmp_path: Path, trials: int) -> Non
     frame.loc[later] = other.loc[later].to_numpy()
     found = []
     for name, candles in (("one", one), ("other", Candles(frame, BTC, "1m", "binance"))):
-        flags = {**SPANS, "trials": trials} if trials else SPANS
-        result, folder = swept(project_of(tmp_path / name, candles), *AXES, timerange=RANGE, **flags)
+        flags: dict[str, Any] = {**SPANS, "trials": trials} if trials else {**SPANS}
+        axes = ("rsi_period=7,14", "oversold=25:50:26", "overbought=50:75:26") if trials else AXES
+        result, folder = swept(
+            project_of(tmp_path / name, candles), *axes, timerange=RANGE, fee=0.0, slippage=0.0, **flags
+        )
         assert result.walk is not None
         assert result.figures["rows"] == (5 * trials or 16)
         found.append((result.walk, rows_of(folder)))
@@ -100,6 +107,32 @@ def test_the_choice_never_sees_the_test_span(tmp_path: Path, trials: int) -> Non
     before = first.equity.index < part
     assert first.equity["equity"][before].equals(second.equity["equity"][before])
     assert not first.equity["equity"][~before].equals(second.equity["equity"][~before])
+
+
+def test_what_another_search_proposed_is_not_chosen_however_good_it_was() -> None:
+    """Of each search of 16 there are two chunks: first that of the whole range, then one for each span."""
+    from freqlstm import Strategy
+
+    class Rules(Strategy):
+        params = dict(a=0)
+
+    start = pd.Timestamp("2024-01-01", tz="UTC")
+    sweep: Any = SimpleNamespace(
+        grid=grid_of(Rules, {"a": "0:9:10"}), spans=WalkPlan("2d", "2d").spans(start, start + pd.Timedelta("6d"))
+    )
+    searches = Searches(sweep, 16, seed=1)
+    assert [[searches.serves(number, span) for number in range(6)] for span in range(2)] == [
+        [False, False, True, True, False, False], [False, False, False, False, True, True],
+    ]  # fmt: skip
+    chunks = [
+        pd.DataFrame({"a": [number], "train_0": [9.0 - abs(number - 3)], "train_1": [float(9 - number)]})
+        for number in range(6)
+    ]
+    assert [choice.parameters for choice in choices(sweep, searches, chunks)] == [{"a": 3}, {"a": 4}]
+    chunks = [
+        pd.DataFrame({"a": [number], "train_0": [float(number)], "train_1": [float(9 - number)]}) for number in range(6)
+    ]
+    assert [choice.trained for choice in choices(sweep, searches, chunks)] == [3.0, 5.0]
 
 
 def test_each_span_begins_without_a_position_and_sells_at_its_last_close(tmp_path: Path) -> None:
