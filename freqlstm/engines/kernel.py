@@ -4,6 +4,9 @@ It does what the desks and the broker of the reference engine do, in their order
 numbers, so that what it notes is the same to the bit. It visits only the steps on which something can happen.
 
 A *step* is an open time of any symbol. A *candle* is one row of one symbol; those of all symbols are numbered through.
+
+All of it is in one file, long as it is: compiled code is cached by the text of its own file, and would not notice a
+change of another.
 """
 
 from __future__ import annotations
