@@ -160,6 +160,12 @@ class Bits(Column):
     def __or__(self, other: Any) -> Any:
         return _joined(self, other, operator.or_)
 
+    def __rand__(self, other: Any) -> Any:
+        return _joined(self, other, operator.and_, mirrored=True)
+
+    def __ror__(self, other: Any) -> Any:
+        return _joined(self, other, operator.or_, mirrored=True)
+
     def __invert__(self) -> Any:  # type: ignore[misc]
         node = self.__dict__["_node"]
         if type(node) is not Truth:
@@ -178,10 +184,11 @@ class Bits(Column):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
         if ufunc in FUNCTIONS and method == "__call__" and not kwargs:
             return _made_alone(self, ufunc)
-        if ufunc in _MIRRORED and method == "__call__" and len(inputs) == 2 and _number(inputs[0]) and not kwargs:
-            return getattr(self, _MIRRORED[ufunc])(inputs[0])  # what numpy makes of np.float64(2) > column
-        whole = [each._turn() if type(each) is Bits else each for each in inputs]
-        return getattr(ufunc, method)(*whole, **kwargs)
+        if ufunc in _MIRRORED and method == "__call__" and np.ndim(inputs[0]) == 0 and not kwargs:
+            return getattr(self, _MIRRORED[ufunc])(
+                np.asarray(inputs[0]).item()
+            )  # what numpy makes of np.float64(2) > column
+        return getattr(ufunc, method)(*map(_whole, inputs), **kwargs)
 
     @classmethod
     def voted(cls, cast: dict[str, tuple[Any, Any]]) -> Any:
@@ -217,6 +224,10 @@ for _name in ("terms", "votes", "unknown", "text", "stretches"):  # which an ord
     setattr(Bits, _name, _turning(_name))
 
 
+def _whole(value: Any) -> Any:
+    return value._turn() if type(value) is Bits else value
+
+
 def _alike(column: Bits, other: Any, kind: type) -> Any:
     """What is in ``other``, if it is of that kind and on the same shelf."""
     if type(other) is not Bits or other.__dict__["_shelf"] is not column.__dict__["_shelf"]:
@@ -225,12 +236,13 @@ def _alike(column: Bits, other: Any, kind: type) -> Any:
     return node if type(node) is kind else None
 
 
-def _joined(column: Bits, other: Any, join: Callable[[Any, Any], Any]) -> Any:
+def _joined(column: Bits, other: Any, join: Callable[[Any, Any], Any], mirrored: bool = False) -> Any:
     if isinstance(other, Absent):
         return column
     mine, theirs = column.__dict__["_node"], _alike(column, other, Truth)
     if type(mine) is not Truth or theirs is None:
-        return join(column._turn(), other)
+        whole = column._turn()
+        return join(_whole(other), whole) if mirrored else join(whole, _whole(other))
 
     def unknown() -> np.ndarray | None:
         left, right = mine.unknown(), theirs.unknown()
@@ -267,7 +279,7 @@ def _comparison(name: str) -> Callable[[Bits, Any], Any]:
             return Bits.on(shelf, _carried(name, node, float(other)))
         if isinstance(other, Absent):
             return other._compared(self)
-        return compare(self._turn(), other)
+        return compare(self._turn(), _whole(other))
 
     return method
 
@@ -364,7 +376,7 @@ def _arithmetic(name: str, mirrored: bool) -> Callable[[Bits, Any], Any]:
             return _derived(self, key, lambda whole: calculate(other, whole) if mirrored else calculate(whole, other))
         if isinstance(other, Absent):
             return other._calculated(self)
-        whole = self._turn()
+        whole, other = self._turn(), _whole(other)
         return calculate(other, whole) if mirrored else calculate(whole, other)
 
     return method
