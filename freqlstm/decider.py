@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from freqlstm.bars import CONDITIONS, Bars, Bollinger, Decisions, Macd, condition, share
-from freqlstm.bits import Bits, Shelf, Truth, Values
+from freqlstm.bits import Bits
 from freqlstm.candles import Candles
 from freqlstm.memo import Memo
 from freqlstm.purity import dependencies, exact
+from freqlstm.shelf import Shelf, Truth, Values
 from freqlstm.strategy import Strategy, decide, rules_of
 
 MEMORY = 256 * 2**20  # bytes

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freqlstm.absent import Absent
-from freqlstm.bits import Bits, Shelf, Truth, Values
+from freqlstm.bits import Bits
 from freqlstm.columns import Column, vote
 from freqlstm.memo import Memo
+from freqlstm.shelf import Shelf, Truth, Values
 from freqlstm.stretches import Stretches
 
 ROWS = 21

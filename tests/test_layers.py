@@ -18,7 +18,7 @@ LAYERS = {
     2: {
 "absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base",
         "features", "folds", "indicator_kernels", "indicators", "ingest", "labels", "measures", "purity", "reliability", "residuals",
-        "results", "rolling", "series_files",
+        "results", "rolling", "series_files", "shelf",
         "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
