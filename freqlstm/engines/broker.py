@@ -46,7 +46,7 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
     @property
     def at_rest(self) -> bool:
         """Whether no order is open but stops and limits, which wait for a price that touches them."""
-        touched = (bt.Order.Stop, bt.Order.Limit)
+        touched = (bt.Order.Stop, bt.Order.StopTrail, bt.Order.Limit)
         return not (self.submitted or self._toactivate) and all(order.exectype in touched for order in self.pending)
 
     def pass_over(self, closes: dict[Any, np.ndarray], steps: int) -> None:
