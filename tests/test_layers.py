@@ -28,7 +28,7 @@ LAYERS = {
     4: {"boosting", "engines", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
-        "inner_folds", "job", "ledger", "manifest", "scaffold", "study", "tuning",
+        "inner_folds", "job", "ledger", "manifest", "sandbox", "scaffold", "study", "tuning",
     },
     6: {"report"},
     7: {"evaluation_run", "reproduce", "run", "tuned"},
@@ -38,9 +38,11 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 
 # What only these modules may import.
 OWNERS = {
+    "aiohttp": {"sandbox"},
     "backtrader": {"desk", "strategy", "engines"},
     "ccxt": {"exchange"},
     "click": {"cli"},
+    "cryptography": {"sandbox"},
     "fsspec": {"place"},
     "jax": {"update_step"},
     "joblib": {"jobs"},
