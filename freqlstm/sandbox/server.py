@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +54,7 @@ class Sandbox:
         self._runner: web.AppRunner | None = None
         self._clock: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self.ended = asyncio.Event()  # set when the last candle has closed
 
     @property
     def url(self) -> str:
@@ -149,6 +149,8 @@ class Sandbox:
         closed |= {name: kline.open_time for name, kline in moment.closed.items()}
         self._streams.publish(moment)
         self._connections.expire()
+        if self.venue.replay.over:
+            self.ended.set()
 
     def run(self, speed: float) -> None:
         """From now on, so many seconds of the market pass in one second; 0 stops the market until it is stepped."""
@@ -226,10 +228,3 @@ class Sandbox:
             "pairs": list(self.venue.market), "timeframe": timeframe, "synthetic": any(c.synthetic for c in self.venue.market.values()),
             "start": replay.start, "end": replay.end, "now": self.venue.now, "speed": replay.speed,
         }  # fmt: skip
-
-
-async def serve_until_cancelled(sandbox: Sandbox) -> None:
-    """Run a sandbox until the task is cancelled."""
-    async with sandbox:
-        with suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()

@@ -57,6 +57,11 @@ class Venue:
     def __init__(self, market: Mapping[str, Candles], terms: Terms) -> None:
         self.terms = terms
         self.market = dict(market)
+        timeframes = sorted({candles.timeframe for candles in market.values()})
+        if len(timeframes) != 1:
+            raise UsageError(
+                f"The candles are of {', '.join(timeframes) or 'no timeframe'}. All symbols of a sandbox must have the same."
+            )
         listings = {listing.name: listing for listing in map(listing_of, market.values())}
         self.faults = Faults(terms.seed)
         self.replay = replay_of(market, listings, terms.start, terms.end, terms.ticks, terms.speed)

@@ -86,6 +86,20 @@ def test_a_process_trades_is_killed_and_goes_on_where_it_was(tmp_path: Path) -> 
         assert errors.splitlines()[-1] == "The sandbox has ended."
 
 
+def test_a_replay_that_has_ended_says_so_and_the_exchange_stays_open(tmp_path: Path) -> None:
+    options = ("--exchange", "demo", "--timerange", "20240331T2350-", "--speed", "6000", "--balance", "BTC=2")
+    with running(tmp_path, *options) as (process, told):
+        assert process.stderr is not None
+        assert process.stderr.readline() == "Every candle has been replayed. The exchange stays open, at its last price.\n"
+        state = Controls(told["url"]).get("state")
+        assert state["over"]
+        assert state["open_time"] == told["end"]
+        assert state["accounts"]["sandbox" * 9 + "k"]["balances"]["BTC"]["free"] == "2.00000000"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -145,7 +145,7 @@ async def test_the_signature_is_over_what_was_sent_byte_for_byte() -> None:
         status, body, _ = await raw(sandbox, "GET", "account", secret="wrong")
         assert (status, body["code"]) == (400, -1022)
         now = sandbox.venue.now
-        for late, code in ((5000, 200), (5600, -1021), (-900, 200), (-1500, -1021)):
+        for late, code in ((3000, 200), (5600, -1021), (-900, 200), (-4000, -1021)):
             status, body, _ = await raw(sandbox, "GET", "account", timestamp=now - late)
             assert (status if code == 200 else body["code"]) == code
         status, body, _ = await raw(sandbox, "GET", "account", timestamp=now - 30_000, recvWindow=60_000)

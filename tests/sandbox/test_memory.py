@@ -46,7 +46,12 @@ async def test_orders_trades_balances_and_the_clock_survive_a_kill(tmp_path: Pat
     order(killed, type="STOP_LOSS", side="SELL", quantity="0.5", stopPrice="95", newClientOrderId="stop")
     await killed.step(0, 2)
     before = truth(killed)
-    # it is not stopped: what another one finds is what was on the disk at that moment
+    with pytest.raises(
+        StoreError, match=r"sandbox\.db belongs to a sandbox that is running\. Stop it, or name another file\."
+    ):
+        Sandbox(MARKET, terms, state=path)
+    assert killed._memory is not None
+    killed._memory.close()  # all that a kill leaves: what was on the disk at that moment
     async with Sandbox(MARKET, terms, state=path) as sandbox:
         assert truth(sandbox) == before
         assert sandbox.venue.now >= before["open_time"]

@@ -262,3 +262,9 @@ async def test_too_many_messages_in_a_second_end_a_market_stream() -> None:
 def test_terms_that_cannot_be_are_refused(terms: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Terms(**terms)
+
+
+def test_candles_of_several_timeframes_are_refused() -> None:
+    market = {"BTC/USDT": demo_candles("BTC/USDT", "1m"), "ETH/USDT": demo_candles("ETH/USDT", "1h")}
+    with pytest.raises(UsageError, match=r"The candles are of 1h, 1m\. All symbols of a sandbox must have the same\."):
+        Sandbox(market)
