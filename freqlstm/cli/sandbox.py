@@ -55,13 +55,17 @@ def sandbox(
     root: Path, /, pairs: tuple[str, ...], timeframe: str | None, exchange: str | None, timerange: str, speed: float,
     ticks: int, spread: int, depth: int, balance: tuple[str, ...], port: int, tls_port: int, seed: int, state: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run an exchange on this machine that speaks Binance's spot API and replays candles, until Ctrl-C."""
+    """Run an exchange on this machine that speaks Binance's spot API and replays candles, until Ctrl-C.
+
+    It has one account. FREQLSTM_SANDBOX_KEY and FREQLSTM_SANDBOX_SECRET in the environment replace its well-known key.
+    """
     import asyncio
+    import os
     from dataclasses import replace
     from decimal import Decimal
 
     from freqlstm.sandbox import Liquidity, Sandbox, Terms
-    from freqlstm.sandbox.choice import balances_of, replayed
+    from freqlstm.sandbox.choice import balances_of, keys_of, replayed
     from freqlstm.store import Project
 
     warnings: list[str] = []
@@ -74,6 +78,8 @@ def sandbox(
     terms = Terms(start=start, end=end, speed=speed, ticks=ticks, seed=seed, liquidity=liquidity)
     if balance:
         terms = replace(terms, balances=balances_of(balance))
+    if keys := keys_of(os.environ):
+        terms = replace(terms, keys=keys)
     made = Sandbox(market, terms, port=port, tls_port=tls_port, state=state)
     asyncio.run(_serve(made, as_json))
 
@@ -104,7 +110,7 @@ def _print_how_to_connect(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:
-        (key, secret), *_ = told["keys"].items()
+        key, secret = next(iter(told["keys"].items()), ("that of the environment",) * 2)
         first, last = (f"{pd.Timestamp(told[name], unit='ms'):%Y-%m-%d %H:%M}" for name in ("start", "end"))
         label = "  SYNTHETIC demo market" if told["synthetic"] else ""
         pace = f"{told['speed']:g}-fold speed" if told["speed"] else "stepped"

@@ -55,9 +55,9 @@ def running(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[st
         process.communicate()
 
 
-async def trade(told: dict[str, Any], name: str) -> str:
+async def trade(told: dict[str, Any], name: str, **keys: str) -> str:
     """Buy with the real client by what was printed; the number of the order."""
-    async with client_of(SimpleNamespace(tls_port=told["tls_port"], authority=told["authority"])) as client:
+    async with client_of(SimpleNamespace(tls_port=told["tls_port"], authority=told["authority"]), **keys) as client:
         await client.load_markets()
         order = await client.create_order("BTC/USDT", "market", "buy", 0.01, None, {"newClientOrderId": name})
         assert order["status"] == "closed"
@@ -90,7 +90,9 @@ def test_a_replay_that_has_ended_says_so_and_the_exchange_stays_open(tmp_path: P
     options = ("--exchange", "demo", "--timerange", "20240331T2350-", "--speed", "6000", "--balance", "BTC=2")
     with running(tmp_path, *options) as (process, told):
         assert process.stderr is not None
-        assert process.stderr.readline() == "Every candle has been replayed. The exchange stays open, at its last price.\n"
+        assert (
+            process.stderr.readline() == "Every candle has been replayed. The exchange stays open, at its last price.\n"
+        )
         state = Controls(told["url"]).get("state")
         assert state["over"]
         assert state["open_time"] == told["end"]
@@ -98,6 +100,28 @@ def test_a_replay_that_has_ended_says_so_and_the_exchange_stays_open(tmp_path: P
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
         assert process.returncode == 0
+
+
+def test_keys_of_the_environment_are_never_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, secret = "k" * 64, "a secret that nobody prints"
+    monkeypatch.setenv("FREQLSTM_SANDBOX_KEY", key)
+    monkeypatch.setenv("FREQLSTM_SANDBOX_SECRET", secret)
+    with running(tmp_path, "--speed", "0") as (process, told):
+        assert told["keys"] == {}
+        assert asyncio.run(trade(told, "mine", apiKey=key, secret=secret)) == "1"
+        assert secret not in json.dumps(
+            [told, Controls(told["url"]).get("connect"), Controls(told["url"]).get("state")]
+        )
+        process.send_signal(signal.SIGINT)
+        assert secret not in "".join(process.communicate(timeout=20))
+
+
+def test_half_a_key_is_refused(freqlstm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FREQLSTM_SANDBOX_SECRET", "hidden")
+    result: Result = freqlstm("sandbox")
+    assert result.exit_code == 2
+    assert "FREQLSTM_SANDBOX_KEY has 0 characters and FREQLSTM_SANDBOX_SECRET 6. A key has 64" in result.stderr
+    assert "hidden" not in result.stderr
 
 
 @pytest.mark.parametrize(

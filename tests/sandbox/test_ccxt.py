@@ -285,7 +285,7 @@ async def test_tickers_best_prices_and_trades_are_streamed() -> None:
                 client.watch_ticker("BTC/USDT"),
                 client.watch_ticker("BTC/USDT", {"name": "ticker"}),
                 client.watch_bids_asks(["BTC/USDT"]),
-                client.watch_trades("BTC/USDT", params={"name": "aggTrade"}),
+                client.watch_trades("BTC/USDT"),
             )
         ]
         await eventually(lambda: len(sandbox._connections.wanted()) >= 4)

@@ -19,7 +19,7 @@ from sandboxing import DEEP, market_of, raw
 from freqlstm.candles import resample
 from freqlstm.demo import demo_candles, demo_market
 from freqlstm.errors import UsageError
-from freqlstm.sandbox import Liquidity, Sandbox, Terms
+from freqlstm.sandbox import Limits, Liquidity, Sandbox, Terms
 from freqlstm.sandbox.accounts import KEY
 from freqlstm.sandbox.market_data import klines
 from freqlstm.sandbox.tape import price_path
@@ -223,14 +223,20 @@ async def test_streams_are_combined_named_in_the_address_and_given_up() -> None:
     async with (
         Sandbox(market_of(*[QUIET] * 5)) as sandbox,
         aiohttp.ClientSession() as session,
-        session.ws_connect(f"{sandbox.url}/stream?streams=btcusdt@kline_1m/btcusdt@bookTicker") as socket,
+        session.ws_connect(
+            f"{sandbox.url}/stream?streams=btcusdt@kline_1m/btcusdt@bookTicker/btcusdt@aggTrade"
+        ) as socket,
     ):
         await sandbox.step(0, 1)
-        messages = [await socket.receive_json() for _ in range(2)]
-        assert {message["stream"] for message in messages} == {"btcusdt@kline_1m", "btcusdt@bookTicker"}
+        messages = [await socket.receive_json() for _ in range(3)]
+        assert {message["stream"] for message in messages} == {
+            "btcusdt@kline_1m",
+            "btcusdt@bookTicker",
+            "btcusdt@aggTrade",
+        }
         for asked, answer in (
             ({"method": "UNSUBSCRIBE", "params": ["btcusdt@kline_1m"], "id": 5}, {"result": None, "id": 5}),
-            ({"method": "LIST_SUBSCRIPTIONS", "id": 6}, {"result": ["btcusdt@bookTicker"], "id": 6}),
+            ({"method": "LIST_SUBSCRIPTIONS", "id": 6}, {"result": ["btcusdt@aggTrade", "btcusdt@bookTicker"], "id": 6}),
             ({"method": "SUBSCRIBE", "params": ["nonsense"], "id": 7}, {"error": {"code": 2, "msg": "Invalid request: invalid stream"}, "id": 7}),
         ):  # fmt: skip
             await socket.send_json(asked)
@@ -268,3 +274,18 @@ def test_candles_of_several_timeframes_are_refused() -> None:
     market = {"BTC/USDT": demo_candles("BTC/USDT", "1m"), "ETH/USDT": demo_candles("ETH/USDT", "1h")}
     with pytest.raises(UsageError, match=r"The candles are of 1h, 1m\. All symbols of a sandbox must have the same\."):
         Sandbox(market)
+    with pytest.raises(UsageError, match=r"Binance has no 5s candles\. Replay one of 1s, 1m, 3m, "):
+        Sandbox({"BTC/USDT": demo_candles("BTC/USDT", "5s")})
+
+
+async def test_connections_and_streams_are_limited() -> None:
+    limits = Limits(connections=2, streams=2)
+    async with Sandbox(market_of(QUIET), Terms(limits=limits)) as sandbox, aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{sandbox.url}/ws") as socket:
+            names = [f"btcusdt@kline_{interval}" for interval in ("1m", "5m", "15m")]
+            await socket.send_json({"method": "SUBSCRIBE", "params": names, "id": 1})
+            assert (await socket.receive()).data == 1008
+        async with session.ws_connect(f"{sandbox.url}/ws"):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(f"{sandbox.url}/ws")
+            assert refused.value.status == 429
