@@ -259,7 +259,11 @@ def run(
             told(table)
             if number == stored and isinstance(proposals, WholeGrid):
                 spent = (time.perf_counter() - clock) * workers / len(combinations)
-                require_days(proposals.count - (number + 1) * CHUNK, spent, workers)
+                try:
+                    require_days(proposals.count - (number + 1) * CHUNK, spent, workers)
+                except UsageError:
+                    parts.remove()
+                    raise
     tell(total)
 
 

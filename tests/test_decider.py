@@ -210,11 +210,8 @@ def test_any_expression_decides_as_on_its_own(
 # What is remembered, and what is not
 
 
-COUNT = {"calls": 0}
-
-
-class Counting(Strategy):
-    """Says how often its conditions were asked, without keeping it where it could be seen."""
+class Choosing(Strategy):
+    """Reads other parameters on one way through its code than on the other."""
 
     signals = dict(prediction="lstm")
     params = dict(threshold=0.0, period=5, oversold=40, choice="rsi", unread=1)
@@ -245,11 +242,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.usefixtures("no_second_way")
 def test_a_condition_is_asked_once_for_the_parameters_that_it_read(asked: list[str]) -> None:
     candles = market(900)
-    decider = over(Counting, candles, 200)
+    decider = over(Choosing, candles, 200)
 
     def decided(**parameters: Any) -> list[str]:
         asked.clear()
-        assert_same(decider.decide(parameters), alone(Counting, candles, 200, parameters))
+        assert_same(decider.decide(parameters), alone(Choosing, candles, 200, parameters))
         return list(asked)
 
     assert decided() == ["enter_long", "exit_long"]
@@ -342,11 +339,46 @@ def test_a_constant_of_the_module_that_changes_is_noticed(monkeypatch: pytest.Mo
     assert asked == ["enter_long"] * 2
 
 
+@pytest.mark.usefixtures("no_second_way")
+def test_a_condition_that_is_changed_after_it_was_returned_is_what_it_became() -> None:
+    class Late(Strategy):
+        def enter_long(self, bars: Bars) -> Any:
+            self.made = bars.rsi(5) < 50
+            return self.made
+
+        def exit_long(self, bars: Bars) -> Any:
+            self.made.iloc[-100:] = False
+            return bars.rsi(5) > 50
+
+    candles = market(600)
+    got = over(Late, candles, 200).decide({})
+    assert_same(got, alone(Late, candles, 200, {}))
+    assert got.enter_long[:-100].any()
+    assert not got.enter_long[-100:].any()
+
+
+@pytest.mark.usefixtures("no_second_way")
+def test_a_method_that_is_replaced_while_deciding_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Helped(Strategy):
+        def level(self, bars: Bars) -> Any:
+            return bars.rsi(5)
+
+        def enter_long(self, bars: Bars) -> Any:
+            return self.level(bars) < 40
+
+    candles = market(600)
+    decider = over(Helped, candles, 200)
+    before = decider.decide({})
+    monkeypatch.setattr(Helped, "level", lambda self, bars: bars.rsi(9))
+    assert_same(decider.decide({}), alone(Helped, candles, 200, {}))
+    assert (decider.decide({}).enter_long != before.enter_long).any()
+
+
 def test_what_is_wrong_with_a_parameter_is_said_as_ever() -> None:
-    decider, candles = over(Counting, market(300), 100), market(300)
+    decider, candles = over(Choosing, market(300), 100), market(300)
     for parameters in ({"treshold": 1}, {"period": 0}, {"period": 2.5}, {"threshold": "high"}):
         with pytest.raises(FreqlstmError) as expected:
-            alone(Counting, candles, 100, parameters)
+            alone(Choosing, candles, 100, parameters)
         with pytest.raises(type(expected.value)) as error:
             decider.decide(parameters)
         assert str(error.value) == str(expected.value)
@@ -364,24 +396,24 @@ def test_a_strategy_without_conditions_decides_nothing() -> None:
 @pytest.mark.usefixtures("no_second_way")
 def test_memory_does_not_grow_with_the_number_of_parameter_sets() -> None:
     candles, limit = market(4000), 100_000
-    decider = over(Counting, candles, 500, memory=limit)
+    decider = over(Choosing, candles, 500, memory=limit)
     sizes = []
     for number in range(600):
         parameters = {"threshold": number * 1e-6, "oversold": 30 + number / 100, "period": 3 + number % 4}
         got = decider.decide(parameters)
         sizes.append(decider.size)
         if number % 50 == 0:
-            assert_same(got, alone(Counting, candles, 500, parameters))
+            assert_same(got, alone(Choosing, candles, 500, parameters))
     assert max(sizes) <= limit
     assert sizes[-1] > limit / 2
 
 
-@pytest.mark.parametrize("strategy", [Counting, Remembering])
+@pytest.mark.parametrize("strategy", [Choosing, Remembering])
 @pytest.mark.usefixtures("no_second_way")
 def test_threads_may_ask_at_once(strategy: type[Strategy]) -> None:
     candles = market(1500)
     decider = over(strategy, candles, 300, memory=60_000)
-    name = "threshold" if strategy is Counting else "level"
+    name = "threshold" if strategy is Choosing else "level"
     sets = [{name: value} for value in (1e-4, 2e-4, 3e-4, 30.0, 40.0, 50.0)] * 20
     expected = {str(each): alone(strategy, candles, 300, each) for each in sets[:6]}
     with ThreadPoolExecutor(4) as pool:
@@ -418,13 +450,13 @@ def test_the_history_is_the_same_for_all_parameters_and_each_set_waits_for_its_o
     candles = market(1200, gap=False)
     for history in (None, 0, 40, 5000):
         traded = candles.rows(300, 1100)
-        decider = Decider(Counting, candles, predicted(traded), candles.time[300], candles.time[1100], history=history)
+        decider = Decider(Choosing, candles, predicted(traded), candles.time[300], candles.time[1100], history=history)
         before = decider.history
         assert before == {None: 300, 0: 0, 40: 40, 5000: 300}[history]
         whole = candles.rows(300 - before, 1100)
         for period in (3, 20):
             bars = Bars(whole, predicted(traded).reindex(whole.time))
-            expected = decide(Counting, {"period": period, "oversold": 60}, bars).since(before)
+            expected = decide(Choosing, {"period": period, "oversold": 60}, bars).since(before)
             got = decider.decide({"period": period, "oversold": 60})
             assert_same(got, expected)
             assert len(got.enter_long) == 800

@@ -118,7 +118,7 @@ def test_what_another_search_proposed_is_not_chosen_however_good_it_was() -> Non
 
     start = pd.Timestamp("2024-01-01", tz="UTC")
     sweep: Any = SimpleNamespace(
-        grid=grid_of(Rules, {"a": "0:9:10"}), spans=WalkPlan("2d", "2d").spans(start, start + pd.Timedelta("6d"))
+        grid=grid_of(Rules, {"a": "0:9:10"}), spans=WalkPlan("2d", "2d").spans(start, start + pd.Timedelta(days=6))
     )
     searches = Searches(sweep, 16, seed=1)
     assert [[searches.serves(number, span) for number in range(6)] for span in range(2)] == [
