@@ -179,7 +179,7 @@ def _trade(
     symbols = len(tape.symbols)
     books = np.zeros(symbols, kernel.BOOK).view(np.recarray)
     account = np.zeros(1, kernel.ACCOUNT).view(np.recarray)
-    account[0].cash = account[0].equity = account[0].peak = account[0].trough = cash
+    account[0].cash = account[0].equity = account[0].peak = account[0].lowest = cash
     queue = np.zeros(symbols, np.int64)
     kernel.trade(tape.prices, flags, terms, books, queue, account[0], fills, refusals, curve)
     return account[0]
