@@ -23,7 +23,7 @@ class Parts:
 
     @contextmanager
     def opened(self) -> Iterator[Parts]:
-        """Nobody else works on this sweep while the block runs; what is stored stays if it fails."""
+        """Nobody else works on this sweep while the block runs; what is stored stays if it fails, but not an empty folder."""
         with explained(self.folder):
             make_folder(self.folder)
         lock = FileLock(self.folder / "lock", timeout=0)
@@ -36,6 +36,8 @@ class Parts:
         try:
             yield self
         finally:
+            if not self.count:
+                self.remove()
             lock.release()
 
     @property
