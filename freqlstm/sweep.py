@@ -73,11 +73,6 @@ class Sweep:
         """All parameters of a combination."""
         return {**self.job.parameters, **chosen}
 
-    @property
-    def columns(self) -> list[str]:
-        """Of the table of results: the parameters, the figures, and the objective on each train span."""
-        return [*self.grid.axes, *FIGURES, *train_columns(self.spans)]
-
 
 def train_columns(spans: Sequence[Fold]) -> list[str]:
     """The columns with the objective on the train spans."""

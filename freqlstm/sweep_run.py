@@ -49,9 +49,9 @@ from freqlstm.sweep_parts import Parts
 from freqlstm.sweep_result import SweepResult, luck_of, verdict
 from freqlstm.sweep_search import AT_ONCE, Searches
 from freqlstm.sweep_space import Grid, grid_of
-from freqlstm.sweep_survey import survey
+from freqlstm.sweep_survey import Survey, survey
 from freqlstm.sweep_walk import Walk, WalkPlan, choices, walk
-from freqlstm.sweep_winner import best_of, confirmed
+from freqlstm.sweep_winner import Winner, best_of, confirmed
 
 MOST_TRIALS = 100_000
 ANNUAL = ("cagr", "calmar")  # figures that a short time has not
@@ -143,21 +143,7 @@ def run_sweep(
     for candles in traded.values():
         times = times.union(candles.time)
     held = buy_and_hold(traded, times, job.cash, job.costs)
-    figures: dict[str, Any] = {
-        "objective": asked.objective, "combinations": sweep.grid.count, "rows": shape.count, "defined": shape.defined,
-        "matters": shape.matters, "best": None, "luck": None, "beats": {"buy_and_hold": stats.performance(held, job.cash)}, "walk": None,
-        "verdict": f"No discovery: of none of {shape.count:,} combinations is the {asked.objective} defined, most likely because none traded.",
-    }  # fmt: skip
-    if winner is not None:
-        performance = stats.performance(winner.equity["equity"], job.cash)
-        figures["best"] = {
-            "row": winner.number, "parameters": winner.chosen, "objective": winner.objective, "performance": performance,
-            "trades": stats.trade_summary(winner.trades), "costs": stats.cost_summary(winner.trades),
-        }  # fmt: skip
-        figures["luck"] = luck_of(sweep, project.ledger, winner.equity["equity"])
-        figures["verdict"] = verdict(figures["luck"], float(performance["total_return"] or 0.0))
-    if walked is not None:
-        figures["walk"] = _walk_figures(sweep, walked)
+    figures = _figures(sweep, shape, held, winner, walked, project.ledger)
     seconds = {"predictions": predicted - clock, "sweep": swept - predicted, "all": time.perf_counter() - clock}
     moment = datetime.now(UTC)
     whole = resolved(asked, job)
@@ -223,6 +209,28 @@ def _count(sweep: Sweep, walked: Walk, trials: Path) -> None:
     sharpe = stats.sharpe_ratio(stats.daily_returns(walked.equity["equity"], sweep.job.cash))
     on = {**vars(sweep.job.stretch), "start": sweep.spans[0].test_start.isoformat()}
     ledger.record(trials, ledger.Trial(what, **on, sharpe=sharpe))
+
+
+def _figures(
+    sweep: Sweep, shape: Survey, held: pd.Series[float], winner: Winner | None, walked: Walk | None, trials: Path
+) -> dict[str, Any]:
+    """What sweep.json holds."""
+    figures: dict[str, Any] = {
+        "objective": sweep.objective.name, "combinations": sweep.grid.count, "rows": shape.count, "defined": shape.defined,
+        "matters": shape.matters, "best": None, "luck": None, "beats": {"buy_and_hold": stats.performance(held, sweep.job.cash)}, "walk": None,
+        "verdict": f"No discovery: of none of {shape.count:,} combinations is the {sweep.objective.name} defined, most likely because none traded.",
+    }  # fmt: skip
+    if winner is not None:
+        performance = stats.performance(winner.equity["equity"], sweep.job.cash)
+        figures["best"] = {
+            "row": winner.number, "parameters": winner.chosen, "objective": winner.objective, "performance": performance,
+            "trades": stats.trade_summary(winner.trades), "costs": stats.cost_summary(winner.trades),
+        }  # fmt: skip
+        figures["luck"] = luck_of(sweep, trials, winner.equity["equity"])
+        figures["verdict"] = verdict(figures["luck"], float(performance["total_return"] or 0.0))
+    if walked is not None:
+        figures["walk"] = _walk_figures(sweep, walked)
+    return figures
 
 
 def _walk_figures(sweep: Sweep, walked: Walk) -> dict[str, Any]:
