@@ -125,10 +125,13 @@ class KerasSignal(SupervisedSignal):
         self._ask_as_before()
 
     def _ask_as_before(self) -> None:
-        """Compare the networks' forward passes again, and keep to what the fit found."""
-        for network, before in zip(self.networks_, self.report_.get("forward_pass", []), strict=False):
-            refuse(network, self.lookback, len(self.all_features), before)
-        self.report_["forward_pass"] = self.forward_pass()
+        """Compare the networks' forward passes again, and keep to what the fit found unless it does not hold here."""
+        before = self.report_.get("forward_pass", [])
+        for network, found in zip(self.networks_, before, strict=False):
+            refuse(network, self.lookback, len(self.all_features), found)
+        now = self.forward_pass()
+        if [each["path"] for each in now] != [each["path"] for each in before]:
+            self.report_["forward_pass"] = now
 
     def read_network(self, folder: Path, number: int, builder: KerasSignal) -> keras.Model:
         """What ``builder`` builds, with the weights of network ``number`` in the folder."""
