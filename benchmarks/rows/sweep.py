@@ -1,0 +1,99 @@
+"""Sweeps: many combinations of parameters on the same candles, each with its trades, drawdown and Sharpe ratio."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ground import Ground, forecasts, market_name, read_frame
+from benchmarks.measure import Variant
+from benchmarks.row import Measured, Row, at_least, under_mb
+from benchmarks.rules import Levels, grid
+
+CHUNK = 50  # combinations that vectorbt simulates at a time: more would need more memory than most machines have
+CHUNKS = 2  # of vectorbt that are measured; the rest takes as long each
+
+
+def levels_grid(thresholds: int, levels: int) -> list[Levels]:
+    """Thresholds of the forecast by levels of the RSI."""
+    return grid(
+        threshold=np.linspace(0.0, 4e-4, thresholds).tolist(), oversold=np.linspace(20.0, 45.0, levels).tolist()
+    )
+
+
+def periods_grid(each: int) -> list[Levels]:
+    """Periods of the RSI by periods of the bands by thresholds."""
+    return grid(
+        rsi_period=list(range(5, 5 + 2 * each, 2)), period=list(range(10, 10 + 3 * each, 3)),
+        threshold=np.linspace(0.0, 4e-4, each).tolist(),
+    )  # fmt: skip
+
+
+GRIDS = {"levels": levels_grid, "periods": periods_grid}
+
+
+def rows(ground: Ground) -> list[Row]:
+    """Two rows."""
+    bars = ground.pick(525_000, 5_000)
+    file = ground.candles(bars)
+    levels, periods = ground.pick((40, 25), (10, 10)), ground.pick((10,), (5,))
+    many = ground.pick((400, 250), (20, 10))
+
+    def ours(name: str, kind: str, sizes: tuple[int, ...], rounds: int | None = None) -> Variant:
+        return Variant(name, "sweep:ours", {"file": file, "kind": kind, "sizes": sizes}, rounds=rounds)
+
+    def theirs(kind: str, sizes: tuple[int, ...]) -> Variant:
+        return Variant("vectorbt", "sweep:vectorbt_chunks", {"file": file, "kind": kind, "sizes": sizes}, needs="vectorbt")
+
+    def note(row: Measured) -> str:
+        if row.best is None:
+            return ""
+        measured = row.best.told["combinations"] * row.best.told["units"]
+        return (
+            f"vectorbt, {row.best.told['engine']}, was measured on {measured:,.0f} of the {row.best.told['combinations']:,} combinations and "
+            f"takes as long for each further {CHUNK}; {bars * row.ours.told['combinations'] / row.ours.seconds:,.0f} bars x combinations/s"
+        )
+
+    count, further = int(np.prod(levels)), int(np.prod(many))
+    hundred = ours(f"{further:,} combinations", "levels", many, rounds=1)
+    return [
+        Row(
+            "sweep", f"{count:,} combinations of threshold and RSI level, {bars:,} bars of {market_name()}",
+            ours("freqlstm", "levels", levels), [theirs("levels", levels)], [at_least(60), under_mb(2000)],
+            further=[hundred], near={"trades": 0.01}, note=note,
+        ),
+        Row(
+            "sweep-periods", f"{periods[0] ** 3:,} combinations of RSI period, Bollinger period and threshold, {bars:,} bars of {market_name()}",
+            ours("freqlstm", "periods", periods), [theirs("periods", periods)], [at_least(30), under_mb(2000)],
+            near={"trades": 0.01}, note=note,
+        ),
+    ]  # fmt: skip
+
+
+def vectorbt_chunks(file: str, kind: str, sizes: list[int]) -> dict[str, Any]:
+    """Indicators once for each distinct parameter, then a chunk of columns at a time."""
+    from benchmarks.vectorbt_rules import ENGINE, Indicators, portfolio, signals
+
+    frame = read_frame(file)
+    forecast, combinations = forecasts(len(frame)), GRIDS[kind](*sizes)
+    count = len(combinations)
+
+    def chunk(have: Indicators, some: list[Levels], rows: int) -> int:
+        made = portfolio(frame[:rows], *(each[:rows] for each in signals(have, forecast, some)), ENGINE)
+        made.total_return(), made.sharpe_ratio(), made.max_drawdown()
+        return int(made.trades.count().sum())
+
+    chunk(Indicators(frame["close"], combinations[:CHUNK], ENGINE), combinations[:CHUNK], min(len(frame), 10_000))
+    spread = combinations[:: max(1, count // (CHUNK * CHUNKS))][: CHUNK * CHUNKS]  # of all kinds
+    start = time.perf_counter()
+    have = Indicators(frame["close"], combinations, ENGINE)
+    indicators = time.perf_counter() - start
+    trades = [chunk(have, spread[first : first + CHUNK], len(frame)) for first in range(0, len(spread), CHUNK)]
+    simulated = time.perf_counter() - start - indicators
+    share = len(spread) / count
+    return {
+        "seconds": simulated + indicators * share, "units": share, "combinations": count, "engine": ENGINE,
+        "trades": sum(trades),
+    }  # fmt: skip
