@@ -149,7 +149,7 @@ class Desk:
             self._rest("stop_loss", exectype=bt.Order.Stop, price=paid * (1 - side * p.stop_loss))
         if p.trailing_stop:
             self._rest("trailing_stop", exectype=bt.Order.StopTrail, trailpercent=p.trailing_stop)
-        if p.take_profit and side * p.take_profit < 1:
+        if p.take_profit and -side * p.take_profit < 1:  # no price falls by all of itself
             self._rest("take_profit", exectype=bt.Order.Limit, price=paid * (1 + side * p.take_profit))
 
     def _rest(self, reason: str, **kind: Any) -> None:

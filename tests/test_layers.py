@@ -16,7 +16,7 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "external", "files", "place", "quality", "runfile", "series_store", "store", "timerange"},
     2: {
-        "absent", "bars", "beside", "blocks", "calibration", "catalogue", "columns", "conformal", "demo", "feature_base", "features",
+        "absent", "bars", "beside", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base", "features",
         "folds", "indicators", "ingest", "labels", "measures", "reliability", "residuals", "results", "rolling", "series_files",
         "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
@@ -44,6 +44,7 @@ OWNERS = {
     "fsspec": {"place"},
     "jax": {"update_step"},
     "joblib": {"jobs"},
+    "numba": {"compiling"},
     "keras": {"boosting", "keras_signal", "training", "update_step"},
     "optuna": {"study", "tuning"},
     "pandas_ta_classic": {"indicators"},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import array
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import backtrader as bt
@@ -18,7 +17,7 @@ import pandas as pd
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines.broker import Ledger
-from freqlstm.engines.fills import Fill, Refusal
+from freqlstm.engines.fills import Simulation as Simulation
 from freqlstm.errors import FreqlstmError, PluginError
 from freqlstm.strategy import Decisions, Strategy, failure, overrides_next
 
@@ -150,15 +149,6 @@ class ExposureSizer(bt.Sizer):  # type: ignore[misc]
             why = data.market_rules.refusal(size, data.close[0])
             self.broker.refuse(data, wanted if isbuy else -wanted, "", why)
         return size
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """What an engine returns. ``equity`` is indexed by open time and holds the values at that bar's close."""
-
-    fills: list[Fill]
-    refusals: list[Refusal]
-    equity: pd.DataFrame  # columns equity, cash
 
 
 def simulate(
