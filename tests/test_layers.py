@@ -14,10 +14,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "freqlstm"
 # A module imports from layers below its own, or from its own layer as long as no circle comes of it.
 LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
-    1: {"candles", "costs", "external", "files", "place", "quality", "runfile", "series_store", "store", "timerange"},
+    1: {"candles", "costs", "external", "files", "memo", "place", "quality", "runfile", "series_store", "store", "timerange"},
     2: {
-        "absent", "bars", "beside", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base", "features",
-        "folds", "indicators", "ingest", "labels", "measures", "reliability", "residuals", "results", "rolling", "series_files",
+        "absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base", "features",
+        "folds", "indicators", "ingest", "labels", "measures", "purity", "reliability", "residuals", "results", "rolling", "series_files",
         "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
@@ -25,7 +25,7 @@ LAYERS = {
         "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step",
         "updating",
     },
-    4: {"boosting", "engines", "models", "predictions"},
+    4: {"boosting", "decider", "engines", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
         "inner_folds", "job", "ledger", "manifest", "scaffold", "study", "tuning",
