@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ground import Ground
-from benchmarks.measure import INSTALL, Variant
+from benchmarks.measure import INSTALL
 from benchmarks.row import Row
 from benchmarks.table import table
 
-SUBJECTS = ("reference",)
+SUBJECTS = (
+    "reference", "portfolio", "sweep", "inference", "learning", "startup", "importing", "lstm_rsi", "page", "growth",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -45,7 +48,7 @@ def main() -> None:
         if asked.list:
             sys.stdout.writelines(f"{key:<14} {row.what}\n" for key, row in known.items())
             return
-        result = measure([row for key, row in known.items() if key in (asked.rows or known)], rounds)
+        result = measure([row for key, row in known.items() if key in (asked.rows or known)], rounds, not asked.quick)
     sys.stdout.write((json.dumps(result, indent=2) if asked.json else table(result)) + "\n")
     if asked.chart is not None:
         from benchmarks.chart import draw
@@ -59,7 +62,7 @@ def _rows(subject: str, ground: Ground) -> list[Row]:
     return found
 
 
-def measure(rows: list[Row], rounds: int) -> dict[str, Any]:
+def measure(rows: list[Row], rounds: int, judge: bool) -> dict[str, Any]:
     """All figures, with progress on stderr."""
     total = sum(min(one.rounds or rounds, rounds) for row in rows for one in row.turns)
     start, done = time.perf_counter(), 0
@@ -71,14 +74,12 @@ def measure(rows: list[Row], rounds: int) -> dict[str, Any]:
 
     found = []
     for row in rows:
-        found.append(row.measure(rounds, tell))
-    return {"machine": machine(), "rounds": rounds, "rows": found}
+        found.append(row.measure(rounds, tell, judge))
+    return {"machine": machine(), "rounds": rounds, "judged": judge, "rows": found}
 
 
 def machine() -> str:
     """Cores, processor and Python, as short as a person would say it."""
-    import os
-
     cpuinfo = Path("/proc/cpuinfo")
     model = platform.processor() or platform.machine()
     if cpuinfo.is_file():

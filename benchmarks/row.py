@@ -72,39 +72,49 @@ class Row:
     competitors: Sequence[Variant]
     targets: Sequence[Target]
     further: Sequence[Variant] = ()  # ours once more: more work, or otherwise
+    beside: Sequence[Variant] = ()  # others that the targets do not speak of
     same: Sequence[str] = ()  # what all of them must tell alike, or the row fails
     near: Mapping[str, float] = field(default_factory=dict)  # what may differ by this fraction
     note: Callable[[Measured], str] = lambda row: ""
+    prepare: Callable[[], None] = lambda: None  # before the first variant, unmeasured
 
     @property
     def turns(self) -> list[Variant]:
         """All variants that can run."""
-        return [one for one in (self.ours, *self.competitors, *self.further) if not one.missing]
+        return [one for one in (self.ours, *self.competitors, *self.beside, *self.further) if not one.missing]
 
-    def measure(self, rounds: int, tell: Tell) -> dict[str, Any]:
-        """What the table, the chart and ``--json`` show of this row."""
+    def measure(self, rounds: int, tell: Tell, judge: bool = True) -> dict[str, Any]:
+        """What the table, the chart and ``--json`` show of this row; without ``judge`` targets are not looked at."""
         absent = sorted({one.needs for one in self.competitors if one.missing})
-        shown: dict[str, Any] = {"key": self.key, "what": self.what, "ours": None, "competitors": [], "further": []}
-        shown |= {"ratio": None, "targets": [{"text": one.text, "met": None} for one in self.targets]}
-        shown["note"] = f"{', '.join(absent)} is not installed: {INSTALL}" if absent else ""
+        install = f"{', '.join(absent)} is not installed: {INSTALL}" if absent else ""
+        shown: dict[str, Any] = {
+            "key": self.key, "what": self.what, "ours": None, "competitors": [], "beside": [], "further": [], "ratio": None,
+            "targets": [{"text": one.text, "met": None} for one in self.targets],
+        }  # fmt: skip
         try:
-            found = dict(zip((one.name for one in self.turns), interleaved(self.turns, rounds, tell), strict=True))
+            self.prepare()
+            found = {one.name: each for one, each in zip(self.turns, interleaved(self.turns, rounds, tell), strict=True)}
         except BrokenVariant as error:
             return {**shown, "verdict": "failed", "note": str(error)}
-        shown["ours"] = _shown(self.ours, found[self.ours.name])
-        shown["competitors"] = [_shown(one, found[one.name]) for one in self.competitors if not one.missing]
-        shown["further"] = [_shown(one, found[one.name]) for one in self.further]
-        rivals = [found[one.name] for one in self.competitors if not one.missing]
-        further = {one.name: found[one.name] for one in self.further}
-        row = Measured(found[self.ours.name], min(rivals, key=lambda one: one.seconds, default=None), further)
-        differing = self._differing({one.name: found[one.name] for one in (self.ours, *self.competitors) if one.name in found})
+
+        def of(variants: Sequence[Variant]) -> dict[str, Figures]:
+            return {one.name: found[one.name] for one in variants if one.name in found}
+
+        rivals = of(self.competitors)
+        best = min(rivals.values(), key=lambda one: one.seconds, default=None)
+        row = Measured(found[self.ours.name], best, of(self.further))
+        shown["ours"] = _shown(self.ours.name, row.ours)
+        for part in ("competitors", "beside", "further"):
+            shown[part] = [_shown(name, one) for name, one in of(getattr(self, part)).items()]
+        differing = self._differing({self.ours.name: row.ours, **rivals, **of(self.beside)})
         if differing:
             return {**shown, "verdict": "failed", "note": differing}
         shown["ratio"] = row.ratio
-        shown["targets"] = [{"text": one.text, "met": one.met(row)} for one in self.targets]
+        if judge:
+            shown["targets"] = [{"text": one.text, "met": one.met(row)} for one in self.targets]
         met = [one["met"] for one in shown["targets"]]
         shown["verdict"] = "missed" if False in met else "not compared" if None in met else "met"
-        shown["note"] = ". ".join(text for text in (self.note(row), shown["note"]) if text)
+        shown["note"] = ". ".join(text for text in (self.note(row), install) if text)
         return shown
 
     def _differing(self, found: Mapping[str, Figures]) -> str:
@@ -112,16 +122,16 @@ class Row:
         for name in self.same:
             said = {variant: one.told[name] for variant, one in found.items()}
             if len({repr(value) for value in said.values()}) > 1:
-                return f"The {name} differ: {said}"
+                return f"The {name} differ: {said}."
         for name, fraction in self.near.items():
             said = {variant: one.told[name] for variant, one in found.items()}
             first = next(iter(said.values()))
             if not all(math.isclose(value, first, rel_tol=fraction) for value in said.values()):
-                return f"The {name} differ by more than {fraction:g}: {said}"
+                return f"The {name} differ by more than {fraction:g}: {said}."
         return ""
 
 
-def _shown(variant: Variant, one: Figures) -> dict[str, Any]:
+def _shown(name: str, one: Figures) -> dict[str, Any]:
     return {
-        "name": variant.name, "seconds": one.seconds, "peak_mb": one.peak_mb, "rounds": one.rounds, "told": dict(one.told),
+        "name": name, "seconds": one.seconds, "peak_mb": one.peak_mb, "rounds": one.rounds, "told": dict(one.told),
     }  # fmt: skip

@@ -21,6 +21,7 @@ class Levels(NamedTuple):
         return self._replace(**changes)
 
 
+WARMUP = 600  # bars before the first entry: more than any indicator of the grids needs to forget where it began
 COMMISSION = 0.001
 SLIPPAGE = 0.0001
 CASH = 1_000_000.0

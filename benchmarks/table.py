@@ -24,13 +24,19 @@ def lines_of(row: dict[str, Any]) -> list[tuple[str, ...]]:
     target = ", ".join(one["text"] for one in row["targets"])
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}"
     first = _rival(rivals[0]) if rivals else ("", "", "")
-    lines = [(row["key"], *left, *first, ratio, target, row["verdict"].upper() if row["verdict"] != "met" else "met")]
-    for rival in rivals[1:]:
+    lines = [(row["key"], *left, *first, ratio, target, verdict(row))]
+    for rival in [*rivals[1:], *row["beside"]]:
         again = f"{rival['seconds'] / ours['seconds']:.1f}"
         lines.append(("", "", "", *_rival(rival), again, "", ""))
     for one in row["further"]:
         lines.append((f"  {one['name']}", duration(one["seconds"]), f"{one['peak_mb']:,.0f}", "", "", "", "", "", ""))
     return lines
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """What is not as it should be is loud."""
+    told: str = row["verdict"]
+    return told.upper() if told in ("missed", "failed") else told
 
 
 def _rival(one: dict[str, Any]) -> tuple[str, str, str]:
@@ -85,8 +91,7 @@ def growth_table(rows: Sequence[dict[str, Any]]) -> list[str]:
                 else duration(points[count][what]) if what == "seconds" else f"{points[count][what]:,.0f} MB"
                 for count in bars
             ]  # fmt: skip
-            verdict = row["verdict"] if row["verdict"] == "met" else row["verdict"].upper()
-            ends = ("", "") if what == "peak_mb" else (target, verdict)
+            ends = ("", "") if what == "peak_mb" else (target, verdict(row))
             cells.append((row["what"] if what == "seconds" else "  memory", *shown, "" if power is None else f"{power:.2f}", *ends))
         if row["note"]:
             cells.append((f"  {row['note']}", *[""] * (len(heads) - 1)))

@@ -2,8 +2,7 @@
 
 Orders decided at a close fill at the next open: signals are shifted by a bar and filled at that bar's open. Where a
 signal to enter meets one to leave, an open position is closed. What still differs: vectorbt sizes an order by the open
-at which it fills, freqlstm by the close at which it was decided; and RSI, bands and MACD of freqlstm are silent until
-they have forgotten where the candles began.
+at which it fills, freqlstm by the close at which it was decided.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 import vectorbt as vbt
 
-from benchmarks.rules import CASH, COMMISSION, SLIPPAGE, Levels
+from benchmarks.rules import CASH, COMMISSION, SLIPPAGE, WARMUP, Levels
 
 ENGINE = "rust" if find_spec("vectorbt_rust") else "numba"
 
@@ -63,4 +62,5 @@ def signals(have: Indicators, forecast: np.ndarray, chunk: Sequence[Levels]) -> 
         rsi, (lower, upper) = have.rsi[levels.rsi_period], have.bands[levels.period]
         enter[:, at] = (forecast > levels.threshold) & (rsi < levels.oversold) & (have.close < lower) & falling
         leave[:, at] = (forecast < -levels.threshold) & (rsi > levels.overbought) | (have.close > upper)
+    enter[:WARMUP] = leave[:WARMUP] = False
     return enter, leave

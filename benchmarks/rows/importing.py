@@ -17,7 +17,7 @@ THREE_YEARS = 1_576_800  # minutes
 def rows(ground: Ground) -> list[Row]:
     """One row."""
     count = ground.pick(THREE_YEARS, 20_000)
-    file = str(ground.folder / "binance" / "BTC_USDT-1m.csv")
+    file = str(ground.folder / "BINANCE_BTCUSDT_1m.csv")
 
     def note(row: Measured) -> str:
         parts = ", ".join(f"{name} {row.ours.told[name]:.2f} s" for name in ("read", "check", "store", "load"))
@@ -45,7 +45,6 @@ def _write(file: Path, rows: int) -> None:
     else:
         table = random_walk(rows)
         table.insert(0, "time", 1_609_459_200_000 + 60_000 * table.index.to_numpy())
-    file.parent.mkdir(exist_ok=True)
     table[["time", *COLUMNS]].to_csv(file, index=False)
 
 

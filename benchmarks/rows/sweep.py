@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.ground import Ground, forecasts, market_name, read_frame
+from benchmarks.ground import SYMBOL, Ground, forecasts, market_name, read_candles, read_frame
 from benchmarks.measure import Variant
 from benchmarks.row import Measured, Row, at_least, under_mb
 from benchmarks.rules import Levels, grid
 
+if TYPE_CHECKING:
+    from freqlstm.candles import Candles
+
+BLOCK = 16  # combinations that a thread of freqlstm works out at a time
 CHUNK = 50  # combinations that vectorbt simulates at a time: more would need more memory than most machines have
 CHUNKS = 2  # of vectorbt that are measured; the rest takes as long each
 
@@ -41,7 +47,7 @@ def rows(ground: Ground) -> list[Row]:
     levels, periods = ground.pick((40, 25), (10, 10)), ground.pick((10,), (5,))
     many = ground.pick((400, 250), (20, 10))
 
-    def ours(name: str, kind: str, sizes: tuple[int, ...], rounds: int | None = None) -> Variant:
+    def freqlstm(name: str, kind: str, sizes: tuple[int, ...], rounds: int | None = None) -> Variant:
         return Variant(name, "sweep:ours", {"file": file, "kind": kind, "sizes": sizes}, rounds=rounds)
 
     def theirs(kind: str, sizes: tuple[int, ...]) -> Variant:
@@ -57,19 +63,59 @@ def rows(ground: Ground) -> list[Row]:
         )
 
     count, further = int(np.prod(levels)), int(np.prod(many))
-    hundred = ours(f"{further:,} combinations", "levels", many, rounds=1)
+    hundred = freqlstm(f"{further:,} combinations", "levels", many, rounds=1)
     return [
         Row(
             "sweep", f"{count:,} combinations of threshold and RSI level, {bars:,} bars of {market_name()}",
-            ours("freqlstm", "levels", levels), [theirs("levels", levels)], [at_least(60), under_mb(2000)],
-            further=[hundred], near={"trades": 0.01}, note=note,
+            freqlstm("freqlstm", "levels", levels), [theirs("levels", levels)], [at_least(60), under_mb(2000)],
+            further=[hundred], near={"trades": 2e-3}, note=note,
         ),
         Row(
             "sweep-periods", f"{periods[0] ** 3:,} combinations of RSI period, Bollinger period and threshold, {bars:,} bars of {market_name()}",
-            ours("freqlstm", "periods", periods), [theirs("periods", periods)], [at_least(30), under_mb(2000)],
-            near={"trades": 0.01}, note=note,
+            freqlstm("freqlstm", "periods", periods), [theirs("periods", periods)], [at_least(30), under_mb(2000)],
+            near={"trades": 2e-3}, note=note,
         ),
     ]  # fmt: skip
+
+
+def measured_part(combinations: list[Levels]) -> list[Levels]:
+    """Those that vectorbt is measured on, of all kinds."""
+    return combinations[:: max(1, len(combinations) // (CHUNK * CHUNKS))][: CHUNK * CHUNKS]
+
+
+def ours(file: str, kind: str, sizes: list[int]) -> dict[str, Any]:
+    """The decider and the compiled engine on all cores, as `freqlstm sweep` puts them together."""
+    from benchmarks.confluence import CASH, COSTS, RULES, Confluence, predictions
+    from freqlstm.decider import Decider
+    from freqlstm.engines.compiled import Tape, summarize
+    from freqlstm.strategy import check_parameters
+
+    candles = read_candles(file)
+    table, combinations = predictions(candles), GRIDS[kind](*sizes)
+    defaults = check_parameters(Confluence, {})
+
+    def sweep(traded: Candles, some: list[Levels]) -> np.ndarray:
+        decider = Decider(Confluence, traded, table, traded.time[0], traded.time[-1] + traded.step)
+        tape = Tape.of({SYMBOL: traded}, RULES)
+
+        def figures(block: list[Levels]) -> list[tuple[float, ...]]:
+            found = []
+            for levels in block:
+                parameters = {**defaults, **levels._asdict()}
+                found.append(summarize(tape, {SYMBOL: decider.decide(parameters)}, parameters, COSTS, CASH))
+            return [(each.trades, each.max_drawdown, each.sharpe, each.final_equity) for each in found]
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            blocks = [some[first : first + BLOCK] for first in range(0, len(some), BLOCK)]
+            return np.concatenate(list(pool.map(figures, blocks)))
+
+    sweep(candles.rows(0, min(len(candles), 10_000)), combinations[:4])
+    start = time.perf_counter()
+    found = sweep(candles, combinations)
+    seconds = time.perf_counter() - start
+    place = {levels: number for number, levels in enumerate(combinations)}
+    part = [place[levels] for levels in measured_part(combinations)]
+    return {"seconds": seconds, "combinations": len(combinations), "trades": float(found[part, 0].sum())}
 
 
 def vectorbt_chunks(file: str, kind: str, sizes: list[int]) -> dict[str, Any]:
@@ -86,7 +132,7 @@ def vectorbt_chunks(file: str, kind: str, sizes: list[int]) -> dict[str, Any]:
         return int(made.trades.count().sum())
 
     chunk(Indicators(frame["close"], combinations[:CHUNK], ENGINE), combinations[:CHUNK], min(len(frame), 10_000))
-    spread = combinations[:: max(1, count // (CHUNK * CHUNKS))][: CHUNK * CHUNKS]  # of all kinds
+    spread = measured_part(combinations)
     start = time.perf_counter()
     have = Indicators(frame["close"], combinations, ENGINE)
     indicators = time.perf_counter() - start
