@@ -46,6 +46,7 @@ class Decider:
         self.history = first if history is None else min(first, history)  # bars
         self._candles = candles.rows(first - self.history, last)
         self._predictions = predictions.reindex(self._candles.time)
+        self._names = frozenset(map(str, self._predictions.columns))
         self._without = without
         self._bars = Bars(self._candles, self._predictions, without)
         self._shelf = Shelf(self._candles.time, Memo(memory))
@@ -89,7 +90,7 @@ class Decider:
                 read: dict[str, Any] = {}
                 rules: Any = object.__new__(self.strategy)
                 rules.p = rules.params = Record(values, read)
-                answer = self._answer(name, rules, ShelfBars(self._bars, self._shelf))
+                answer = self._answer(name, rules, ShelfBars(self._bars, self._shelf, self._names))
                 self._keep(name, answer, read, constants)
             answers[name] = answer
         return answers
@@ -117,7 +118,7 @@ class Decider:
     def _asked_anew(self, parameters: Mapping[str, Any]) -> dict[str, Answer]:
         """The answers of all conditions in turn, by the same rules about the same bars."""
         rules = rules_of(self.strategy, parameters)
-        bars = ShelfBars(self._bars, self._shelf)
+        bars = ShelfBars(self._bars, self._shelf, self._names)
         return {name: self._answer(name, rules, bars) for name in self._asked}
 
     def _answer(self, name: str, rules: Any, bars: ShelfBars) -> Answer:
@@ -199,11 +200,12 @@ class Record:
 class ShelfBars(Bars):
     """Bars whose columns are made of bits and shared with all other bars of the same shelf."""
 
-    def __init__(self, bars: Bars, shelf: Shelf) -> None:
+    def __init__(self, bars: Bars, shelf: Shelf, names: frozenset[str]) -> None:
         self.__dict__.update(bars.__dict__)
         self.warmup = 0
         self._memory = {}
         self._shelf = shelf
+        self._names = names
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._memory:
@@ -232,7 +234,7 @@ class ShelfBars(Bars):
         return part(None)
 
     def predictions_read(self) -> frozenset[str]:
-        return frozenset(name for name in self._predictions.columns if name in self._memory)
+        return self._names & self._memory.keys()
 
 
 def _sized(made: Any) -> tuple[Any, int]:

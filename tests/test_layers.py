@@ -16,8 +16,9 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "external", "files", "memo", "place", "quality", "runfile", "series_store", "store", "timerange"},
     2: {
-        "absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base", "features",
-        "folds", "indicators", "ingest", "labels", "measures", "purity", "reliability", "residuals", "results", "rolling", "series_files",
+"absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base",
+        "features", "folds", "indicator_kernels", "indicators", "ingest", "labels", "measures", "purity", "reliability", "residuals",
+        "results", "rolling", "series_files",
         "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
