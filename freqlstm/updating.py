@@ -28,7 +28,8 @@ from freqlstm.progress import Progress
 from freqlstm.signal import loaded_digest
 from freqlstm.targets import Target
 from freqlstm.update_state import State
-from freqlstm.update_step import MOMENTS, UpdateStep, compiled_once, fixed_of, weights_of
+from freqlstm.update_step import MOMENTS, UpdateStep, fixed_of, weights_of
+from freqlstm.xla import compiled_once
 
 KEPT = 512  # bars, at least, whose answers are remembered, so that they are the same when they are asked for again
 

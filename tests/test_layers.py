@@ -16,15 +16,15 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "external", "files", "memo", "place", "quality", "runfile", "series_store", "store", "timerange"},
     2: {
-"absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base",
-        "features", "folds", "indicator_kernels", "indicators", "ingest", "labels", "measures", "purity", "reliability", "residuals",
-        "results", "rolling", "series_files",
+        "absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base",
+        "features", "folds", "indicator_kernels", "indicators", "ingest", "labels", "lstm_kernels", "measures", "purity", "reliability",
+        "residuals", "results", "rolling", "series_files",
         "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
-        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
+        "compiled_network", "connectors", "desk", "exchange", "inference", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
         "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step",
-        "updating",
+        "updating", "xla",
     },
     4: {"boosting", "decider", "engines", "models", "predictions"},
     5: {
@@ -43,10 +43,10 @@ OWNERS = {
     "ccxt": {"exchange"},
     "click": {"cli"},
     "fsspec": {"place"},
-    "jax": {"update_step"},
+    "jax": {"xla"},
     "joblib": {"jobs"},
-    "numba": {"compiling"},
-    "keras": {"boosting", "keras_signal", "training", "update_step"},
+    "keras": {"boosting", "compiled_network", "inference", "keras_signal", "training", "update_step", "xla"},
+    "numba": {"compiling", "lstm_kernels"},
     "optuna": {"study", "tuning"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
@@ -55,7 +55,7 @@ OWNERS = {
     "rich": {"cli"},
     "sklearn": {"calibration", "linear"},
     "tensorboard": {"event_log"},
-    "tensorflow": {"training", "update_step"},
+    "tensorflow": {"training", "xla"},
 }
 
 
