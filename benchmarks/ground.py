@@ -14,6 +14,7 @@ from freqlstm.candles import COLUMNS, Candles
 
 SYMBOL = "BTC/USDT"
 FIRST = "2023-01-01"
+MINUTES_OF_2023 = 525_519  # that are recorded
 RECORDED = Path("candles", "BINANCE_BTCUSDT_1m_20210101_20231231.parquet")
 
 T = TypeVar("T")
@@ -31,11 +32,9 @@ class Ground:
         return quick if self.quick else usual
 
     def candles(self, rows: int) -> str:
-        """A file for :func:`read_candles`, made at the first call."""
-        file = self.folder / f"candles-{rows}.npy"
-        if not file.exists():
-            np.save(file, _minutes_of_2023(rows).to_numpy(np.float64))
-        return str(file)
+        """The file of so many minutes of 2023, or of a random walk where there are not so many; see :func:`make`."""
+        known = recorded() is not None and rows <= MINUTES_OF_2023
+        return str(self.folder / f"{'recorded' if known else 'walk'}-{rows}.npy")
 
 
 def recorded() -> Path | None:
@@ -50,15 +49,20 @@ def market_name() -> str:
     return "BTC/USDT 1m of 2023" if recorded() else "a seeded random walk"
 
 
-def _minutes_of_2023(rows: int) -> pd.DataFrame:
-    """So many candles as if no minute were missing, so that libraries that know of no gaps see what freqlstm sees.
+def make(file: str) -> None:
+    """Write a file of :meth:`Ground.candles`, if it is not there.
 
-    More than there are recorded are a random walk.
+    Recorded candles stand as if no minute were missing, so that libraries that know of no gaps see what freqlstm sees.
     """
+    kind, rows = Path(file).stem.split("-")
     path = recorded()
-    if path is not None and rows <= 525_519:
-        return pd.read_parquet(path).set_index("time").loc[FIRST:"2023-12-31", list(COLUMNS)].iloc[:rows]
-    return random_walk(rows)
+    if Path(file).exists():
+        return
+    if kind == "recorded" and path is not None:
+        year = pd.read_parquet(path).set_index("time").loc[FIRST:"2023-12-31", list(COLUMNS)]
+        np.save(file, year.iloc[: int(rows)].to_numpy(np.float64))
+    else:
+        np.save(file, random_walk(int(rows)).to_numpy(np.float64))
 
 
 def random_walk(rows: int) -> pd.DataFrame:
@@ -79,15 +83,15 @@ def minutes(rows: int, zone: str | None = None) -> pd.DatetimeIndex:
     return pd.date_range(FIRST, periods=rows, freq="min", tz=zone)
 
 
-def read_frame(file: str, zone: str | None = None) -> pd.DataFrame:
+def read_frame(file: str, zone: str | None = None, rows: int | None = None) -> pd.DataFrame:
     """Open, high, low, close, volume by open time; without a zone, as other libraries are fastest with."""
-    table = np.load(file)
+    table = np.array(np.load(file, mmap_mode="r")[:rows])
     return pd.DataFrame(table, columns=list(COLUMNS), index=minutes(len(table), zone))
 
 
-def read_candles(file: str) -> Candles:
+def read_candles(file: str, rows: int | None = None) -> Candles:
     """The same for freqlstm."""
-    return Candles.from_frame(read_frame(file, "UTC"), SYMBOL, "1m")
+    return Candles.from_frame(read_frame(file, "UTC", rows), SYMBOL, "1m")
 
 
 def forecasts(rows: int) -> np.ndarray:

@@ -44,9 +44,7 @@ def within(seconds: float, text: str) -> Target:
 
 def under_mb(mb: float) -> Target:
     """With a peak below so much memory, further variants of ours included."""
-    return Target(
-        f"{mb:,.0f} MB", lambda row: all(one.peak_mb <= mb for one in [row.ours, *row.further.values()])
-    )
+    return Target(f"{mb:,.0f} MB", lambda row: all(one.peak_mb <= mb for one in [row.ours, *row.further.values()]))
 
 
 def share_of_memory(share: float) -> Target:
@@ -93,7 +91,9 @@ class Row:
         }  # fmt: skip
         try:
             self.prepare()
-            found = {one.name: each for one, each in zip(self.turns, interleaved(self.turns, rounds, tell), strict=True)}
+            found = {
+                one.name: each for one, each in zip(self.turns, interleaved(self.turns, rounds, tell), strict=True)
+            }
         except BrokenVariant as error:
             return {**shown, "verdict": "failed", "note": str(error)}
 

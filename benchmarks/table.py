@@ -92,7 +92,14 @@ def growth_table(rows: Sequence[dict[str, Any]]) -> list[str]:
                 for count in bars
             ]  # fmt: skip
             ends = ("", "") if what == "peak_mb" else (target, verdict(row))
-            cells.append((row["what"] if what == "seconds" else "  memory", *shown, "" if power is None else f"{power:.2f}", *ends))
+            cells.append(
+                (
+                    row["what"] if what == "seconds" else "  memory",
+                    *shown,
+                    "" if power is None else f"{power:.2f}",
+                    *ends,
+                )
+            )
         if row["note"]:
             cells.append((f"  {row['note']}", *[""] * (len(heads) - 1)))
     return aligned(heads, cells, left=(0, len(heads) - 2, len(heads) - 1))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmarks.ground import SYMBOL, Ground, read_candles
+from benchmarks.ground import SYMBOL, Ground, make, read_candles
 from benchmarks.measure import BrokenVariant, Tell, Variant, interleaved
-from benchmarks.rules import Levels, grid
+from benchmarks.rules import grid
 
 MOST = 1.1  # power of the bars that still counts as linear
 COMBINATIONS = 20
@@ -27,6 +27,7 @@ class Growth:
     key: str
     what: str
     variants: dict[int, Variant]  # by the number of bars
+    files: Sequence[str] = ()  # of candles, that they read
 
     @property
     def turns(self) -> list[Variant]:
@@ -39,6 +40,8 @@ class Growth:
             "targets": [{"text": "linear", "met": None}],
         }  # fmt: skip
         try:
+            for file in self.files:
+                make(file)
             found = interleaved(self.turns, rounds, tell)
         except BrokenVariant as error:
             return {**shown, "verdict": "failed", "note": str(error)}
@@ -67,11 +70,12 @@ def rows(ground: Ground) -> list[Growth]:
     counts = ground.pick([100_000, 316_000, 1_000_000, 3_160_000, 10_000_000], [2_000, 4_000])
 
     def growth(key: str, what: str, function: str) -> Growth:
+        files = {bars: str(ground.folder / f"walk-{bars}.npy") for bars in counts}
         variants = {}
         for bars in counts:
-            given = {"bars": bars} if function == "predictions" else {"file": ground.walk(bars)}
+            given = {"bars": bars} if function == "predictions" else {"file": files[bars]}
             variants[bars] = Variant(f"{bars:,} bars", f"growth:{function}", given, rounds=1)
-        return Growth(f"growth-{key}", what, variants)
+        return Growth(f"growth-{key}", what, variants, [] if function == "predictions" else list(files.values()))
 
     return [
         growth("backtrader", "backtest in Backtrader", "backtrader"),
@@ -97,62 +101,64 @@ def compiled(file: str) -> dict[str, Any]:
 
 def _backtest(file: str, simulate: Any) -> dict[str, Any]:
     from benchmarks.confluence import CASH, COSTS, RULES, Confluence, predictions
-    from benchmarks.measure import peak_mb
     from freqlstm.bars import Decisions
 
-    candles = read_candles(file)
-    random = np.random.default_rng(3).random(len(candles))  # a trade in 300 bars, however many there are
-    never = np.zeros(len(candles), bool)
-    decisions = {SYMBOL: Decisions(random < 0.005, random > 0.99, never, never, {})}
-    table = predictions(candles)
+    def prepared(rows: int | None) -> Callable[[], int]:
+        candles = read_candles(file, rows)
+        random = np.random.default_rng(3).random(len(candles), dtype=np.float32)
+        never = np.zeros(len(candles), bool)
+        decisions = Decisions(random < 0.005, random > 0.99, never, never, {})  # a trade in 300 bars
+        table = predictions(candles)
 
-    def work(some: slice) -> int:
-        market = {SYMBOL: candles.rows(some.start, some.stop)}
-        cut = Decisions(*(each[some] for each in (random < 0.005, random > 0.99, never, never)), {})
-        made = simulate(
-            Confluence, {}, market, predictions={SYMBOL: table.iloc[some]}, decisions={SYMBOL: cut}, rules=RULES, costs=COSTS,
-            cash=CASH,
-        )  # fmt: skip
-        return len(made.fills)
+        def work() -> int:
+            made = simulate(
+                Confluence, {}, {SYMBOL: candles}, predictions={SYMBOL: table}, decisions={SYMBOL: decisions}, rules=RULES,
+                costs=COSTS, cash=CASH,
+            )  # fmt: skip
+            return len(made.fills)
 
-    del decisions
-    work(slice(0, 1_000))
+        return work
+
+    return grown(prepared)
+
+
+def grown(prepared: Callable[[int | None], Callable[[], int]]) -> dict[str, Any]:
+    """Seconds of the work on all bars, and the memory that the process needed before, on a thousand of them."""
+    from benchmarks.measure import peak_mb
+
+    prepared(1_000)()
     idle = peak_mb()
+    work = prepared(None)
     start = time.perf_counter()
-    fills = work(slice(0, len(candles)))
-    return {"seconds": time.perf_counter() - start, "fills": fills, "idle_mb": idle}
+    done = work()
+    return {"seconds": time.perf_counter() - start, "done": done, "idle_mb": idle}
 
 
 def sweep(file: str) -> dict[str, Any]:
     """From candles and forecasts to the figures of all combinations, indicators included."""
-    from benchmarks.measure import peak_mb
     from benchmarks.rows.sweep import sweep_all
 
-    candles = read_candles(file)
-    each = round(math.sqrt(COMBINATIONS))
     combinations = grid(
-        threshold=np.linspace(0.0, 4e-4, COMBINATIONS // each).tolist(), oversold=np.linspace(20.0, 45.0, each).tolist()
+        threshold=np.linspace(0.0, 4e-4, 4).tolist(), oversold=np.linspace(20.0, 45.0, COMBINATIONS // 4).tolist()
     )
-    sweep_all(candles.rows(0, 1_000), [Levels()])
-    idle = peak_mb()
-    start = time.perf_counter()
-    found = sweep_all(candles, combinations)
-    return {"seconds": time.perf_counter() - start, "combinations": len(found), "idle_mb": idle}
+
+    def prepared(rows: int | None) -> Callable[[], int]:
+        candles = read_candles(file, rows)
+        return lambda: len(sweep_all(candles, combinations))
+
+    return grown(prepared)
 
 
 def predictions(bars: int) -> dict[str, Any]:
     """The network of the shipped signal lstm, from features to what it says of every window."""
-    import os
-
-    from benchmarks.measure import peak_mb
     from benchmarks.networks import matrix, network
     from freqlstm.inference import outputs
 
     asked, threads = network(SHORT, NARROW), os.cpu_count() or 1
-    features = matrix(bars)
-    at = np.arange(SHORT - 1, bars)
-    outputs(asked, features, at[:1024], SHORT, threads)
-    idle = peak_mb()
-    start = time.perf_counter()
-    output = outputs(asked, features, at, SHORT, threads)
-    return {"seconds": time.perf_counter() - start, "windows": len(output), "idle_mb": idle}
+
+    def prepared(rows: int | None) -> Callable[[], int]:
+        features = matrix(rows or bars)
+        at = np.arange(SHORT - 1, len(features))
+        return lambda: len(outputs(asked, features, at, SHORT, threads))
+
+    return grown(prepared)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def ours(file: str) -> dict[str, Any]:
         del candles
         loaded = store.read("binance", "BTC/USDT", "1m")
         clock.append(time.perf_counter())
-    parts = dict(zip(("read", "check", "store", "load"), (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
+    parts = dict(
+        zip(("read", "check", "store", "load"), (b - a for a, b in pairwise(clock)), strict=True)
+    )
     return {
         "seconds": clock[-1] - clock[0], "candles": len(loaded), "score": quality.score,
         "megabytes": Path(file).stat().st_size / 1e6, **parts,

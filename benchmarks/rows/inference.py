@@ -64,7 +64,9 @@ def keras_all(rows: int, batch: int | None) -> dict[str, Any]:
         output = asked.predict(materialised(features), verbose=0)[:, 0]
     else:
         said = [
-            asked.predict(materialised(features[first : first + PART + LOOKBACK - 1]), batch_size=batch, verbose=0)[:, 0]
+            asked.predict(materialised(features[first : first + PART + LOOKBACK - 1]), batch_size=batch, verbose=0)[
+                :, 0
+            ]
             for first in range(0, rows, PART)
         ]
         output = np.concatenate(said)

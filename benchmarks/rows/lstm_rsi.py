@@ -42,7 +42,16 @@ def rows(ground: Ground) -> list[Row]:
 
 def _flags(quick: bool) -> list[str]:
     if quick:
-        return ["--strategy", "rsi_bollinger", "--timeframe", "1h", "--exchange", "demo", "--timerange", "20240201-20240210"]
+        return [
+            "--strategy",
+            "rsi_bollinger",
+            "--timeframe",
+            "1h",
+            "--exchange",
+            "demo",
+            "--timerange",
+            "20240201-20240210",
+        ]
     if recorded():
         return ["--strategy", "lstm_rsi", "--pairs", "BTC/USDT", "--timerange", "20230101-20230401"]
     return ["--strategy", "lstm_rsi", "--timerange", "20240101-20240331"]

@@ -39,7 +39,18 @@ def _result(folder: Path, quick: bool) -> None:
     from benchmarks.command import FREQLSTM, run
 
     run([*FREQLSTM, "init", str(folder)])
-    flags = ["--strategy", "lstm_rsi", "--set", "prediction.seeds=1", "--set", "prediction.epochs=1", "--train", "30d", "--test", "30d"]
+    flags = [
+        "--strategy",
+        "lstm_rsi",
+        "--set",
+        "prediction.seeds=1",
+        "--set",
+        "prediction.epochs=1",
+        "--train",
+        "30d",
+        "--test",
+        "30d",
+    ]
     if quick:
         flags = ["--strategy", "rsi_bollinger", "--timeframe", "1h", "--timerange", "20240201-20240210"]
     elif recorded():

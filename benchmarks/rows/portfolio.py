@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ground import SYMBOL, Ground, forecasts, market_name, read_candles, read_frame
+from benchmarks.ground import SYMBOL, Ground, forecasts, make, market_name, read_candles, read_frame
 from benchmarks.measure import Variant
 from benchmarks.row import Measured, Row, at_least
 from benchmarks.rules import Levels
@@ -57,6 +57,7 @@ def write_signals(file: str, signals: str) -> None:
     from freqlstm.bars import Bars
     from freqlstm.strategy import decide
 
+    make(file)
     if not Path(signals).exists():
         candles = read_candles(file)
         decisions = decide(Confluence, {}, Bars(candles, predictions(candles)))

@@ -14,7 +14,7 @@ from typing import Any
 import backtrader as bt
 import pandas as pd
 
-from benchmarks.ground import SYMBOL, Ground, market_name, read_candles
+from benchmarks.ground import SYMBOL, Ground, make, market_name, read_candles
 from benchmarks.measure import Variant
 from benchmarks.row import Measured, Row, at_least
 from freqlstm.bars import Bars
@@ -35,7 +35,7 @@ Fills = list[tuple[int, float, float]]  # (row, size, price)
 
 def rows(ground: Ground) -> list[Row]:
     """One row."""
-    bars = ground.pick(262_800, 2_500)
+    bars = ground.pick(131_400, 2_500)
     file = ground.candles(bars)
 
     def variant(name: str, key: str) -> Variant:
@@ -51,7 +51,7 @@ def rows(ground: Ground) -> list[Row]:
                 variant("Backtrader, PandasData, columns as extra lines", "columns"),
                 variant("Backtrader, PandasData, bt.indicators", "indicators"),
             ],
-            [at_least(20)], same=("fills",), note=note,
+            [at_least(20)], same=("fills",), note=note, prepare=lambda: make(file),
         )
     ]  # fmt: skip
 

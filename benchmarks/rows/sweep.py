@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.ground import SYMBOL, Ground, forecasts, market_name, read_candles, read_frame
+from benchmarks.ground import SYMBOL, Ground, forecasts, make, market_name, read_candles, read_frame
 from benchmarks.measure import Variant
 from benchmarks.row import Measured, Row, at_least, under_mb
 from benchmarks.rules import Levels, grid
@@ -51,7 +52,9 @@ def rows(ground: Ground) -> list[Row]:
         return Variant(name, "sweep:ours", {"file": file, "kind": kind, "sizes": sizes}, rounds=rounds)
 
     def theirs(kind: str, sizes: tuple[int, ...]) -> Variant:
-        return Variant("vectorbt", "sweep:vectorbt_chunks", {"file": file, "kind": kind, "sizes": sizes}, needs="vectorbt")
+        return Variant(
+            "vectorbt", "sweep:vectorbt_chunks", {"file": file, "kind": kind, "sizes": sizes}, needs="vectorbt"
+        )
 
     def note(row: Measured) -> str:
         if row.best is None:
@@ -68,12 +71,12 @@ def rows(ground: Ground) -> list[Row]:
         Row(
             "sweep", f"{count:,} combinations of threshold and RSI level, {bars:,} bars of {market_name()}",
             freqlstm("freqlstm", "levels", levels), [theirs("levels", levels)], [at_least(60), under_mb(2000)],
-            further=[hundred], near={"trades": 2e-3}, note=note,
+            further=[hundred], near={"trades": 2e-3}, note=note, prepare=lambda: make(file),
         ),
         Row(
             "sweep-periods", f"{periods[0] ** 3:,} combinations of RSI period, Bollinger period and threshold, {bars:,} bars of {market_name()}",
             freqlstm("freqlstm", "periods", periods), [theirs("periods", periods)], [at_least(30), under_mb(2000)],
-            near={"trades": 2e-3}, note=note,
+            near={"trades": 2e-3}, note=note, prepare=lambda: make(file),
         ),
     ]  # fmt: skip
 
@@ -84,38 +87,37 @@ def measured_part(combinations: list[Levels]) -> list[Levels]:
 
 
 def ours(file: str, kind: str, sizes: list[int]) -> dict[str, Any]:
-    """The decider and the compiled engine on all cores, as `freqlstm sweep` puts them together."""
+    """All combinations on all cores."""
+    candles, combinations = read_candles(file), GRIDS[kind](*sizes)
+    sweep_all(candles.rows(0, min(len(candles), 10_000)), combinations[:4])
+    start = time.perf_counter()
+    found = sweep_all(candles, combinations)
+    seconds = time.perf_counter() - start
+    place = {levels: number for number, levels in enumerate(combinations)}
+    part = [place[levels] for levels in measured_part(combinations)]
+    return {"seconds": seconds, "combinations": len(combinations), "trades": float(found[part, 0].sum())}
+
+
+def sweep_all(candles: Candles, combinations: Sequence[Levels]) -> np.ndarray:
+    """Shape (combinations, 4): trades, drawdown, Sharpe ratio and equity, as `freqlstm sweep` finds them, on all cores."""
     from benchmarks.confluence import CASH, COSTS, RULES, Confluence, predictions
     from freqlstm.decider import Decider
     from freqlstm.engines.compiled import Tape, summarize
     from freqlstm.strategy import check_parameters
 
-    candles = read_candles(file)
-    table, combinations = predictions(candles), GRIDS[kind](*sizes)
-    defaults = check_parameters(Confluence, {})
+    decider = Decider(Confluence, candles, predictions(candles), candles.time[0], candles.time[-1] + candles.step)
+    tape, defaults = Tape.of({SYMBOL: candles}, RULES), check_parameters(Confluence, {})
 
-    def sweep(traded: Candles, some: list[Levels]) -> np.ndarray:
-        decider = Decider(Confluence, traded, table, traded.time[0], traded.time[-1] + traded.step)
-        tape = Tape.of({SYMBOL: traded}, RULES)
+    def figures(block: Sequence[Levels]) -> list[tuple[float, ...]]:
+        found = []
+        for levels in block:
+            parameters = {**defaults, **levels._asdict()}
+            found.append(summarize(tape, {SYMBOL: decider.decide(parameters)}, parameters, COSTS, CASH))
+        return [(each.trades, each.max_drawdown, each.sharpe, each.final_equity) for each in found]
 
-        def figures(block: list[Levels]) -> list[tuple[float, ...]]:
-            found = []
-            for levels in block:
-                parameters = {**defaults, **levels._asdict()}
-                found.append(summarize(tape, {SYMBOL: decider.decide(parameters)}, parameters, COSTS, CASH))
-            return [(each.trades, each.max_drawdown, each.sharpe, each.final_equity) for each in found]
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            blocks = [some[first : first + BLOCK] for first in range(0, len(some), BLOCK)]
-            return np.concatenate(list(pool.map(figures, blocks)))
-
-    sweep(candles.rows(0, min(len(candles), 10_000)), combinations[:4])
-    start = time.perf_counter()
-    found = sweep(candles, combinations)
-    seconds = time.perf_counter() - start
-    place = {levels: number for number, levels in enumerate(combinations)}
-    part = [place[levels] for levels in measured_part(combinations)]
-    return {"seconds": seconds, "combinations": len(combinations), "trades": float(found[part, 0].sum())}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        blocks = [combinations[first : first + BLOCK] for first in range(0, len(combinations), BLOCK)]
+        return np.concatenate(list(pool.map(figures, blocks)))
 
 
 def vectorbt_chunks(file: str, kind: str, sizes: list[int]) -> dict[str, Any]:
