@@ -63,6 +63,10 @@ class Recurrent:
         projected = kernels.project(np.ascontiguousarray(rows.T), weights, bias)
         return self._run(steps, len(rows) - steps + 1, kernels.over_rows, projected, recurrent)
 
+    def run_on(self, rows: np.ndarray, cells: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """Take one window on by ``rows``, (steps, n), from cells and states, which change; the state after each step."""
+        return kernels.step_by_step(rows, self.weights, self.bias, self.recurrent, cells, states)
+
     def _run(self, steps: int, windows: int, kernel: Any, *given: np.ndarray) -> np.ndarray:
         states = np.empty((steps if self.sequences else min(2, steps), self.units, windows), np.float32)
         kernel(*given, states)
@@ -94,13 +98,6 @@ class Dense:
         if values.ndim == 3:
             return np.stack([self.run(step) for step in values])
         sums = kernels.project(values, *self.packed).reshape(-1, values.shape[1])[: len(self.bias)]
-        kernels.activate(sums, self.activation)
-        return sums
-
-    def run_one(self, values: np.ndarray) -> np.ndarray:
-        """For one window: from (n,) to (m,)."""
-        sums = self.bias.copy()
-        kernels.add_up(sums, self.weights, values)
         kernels.activate(sums, self.activation)
         return sums
 
@@ -164,6 +161,41 @@ class CompiledNetwork:
             values = stage.run(values)
         output: np.ndarray = values[0, : len(rows)]
         return output
+
+    def rolled(self, rows: np.ndarray) -> Rolled | None:
+        """All steps of a window but its last, whose row is not known yet; ``rows``, (lookback - 1, features), are those before.
+
+        None if there is more to it than LSTMs whose last state is read.
+        """
+        count = sum(isinstance(stage, Recurrent) for stage in self.stages)
+        recurrent = [stage for stage in self.stages[:count] if isinstance(stage, Recurrent)]
+        if [stage.sequences for stage in recurrent] != [True] * (count - 1) + [False]:
+            return None
+        passed, values = [], rows
+        for stage in recurrent:
+            cells, states = np.zeros((2, stage.units), np.float32)
+            values = stage.run_on(values, cells, states)
+            passed.append((cells, states))
+        return Rolled(recurrent, passed, self.stages[count:])
+
+
+@dataclass(frozen=True, eq=False)
+class Rolled:
+    """A window that waits for its last row."""
+
+    recurrent: list[Recurrent]
+    passed: list[tuple[np.ndarray, np.ndarray]]  # cells and states of each after all rows but the last
+    rest: list[Stage]
+
+    def output(self, row: np.ndarray) -> float:
+        """The network's output for the window that ends with ``row``, (features,): the same bits as of any other way."""
+        values = row[None]
+        for stage, (cells, states) in zip(self.recurrent, self.passed, strict=True):
+            values = stage.run_on(values, cells.copy(), states.copy())
+        values = values.T
+        for rest in self.rest:
+            values = rest.run(values)
+        return float(values[0, 0])
 
 
 def _stage(layers: list[Any]) -> Stage | None:

@@ -11,14 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from freqlstm.compiled_network import CompiledNetwork
+from freqlstm.compiled_network import CompiledNetwork, Rolled
 from freqlstm.windows import gather
 from freqlstm.xla import compiled, compiled_once
 
@@ -120,7 +123,67 @@ def outputs(network: keras.Model, matrix: np.ndarray, rows: np.ndarray, lookback
 
     One thread, because folds are the parallel jobs here.
     """
-    return forward(network, lookback, matrix.shape[1]).outputs(matrix, np.asarray(rows), threads)
+    rows, memory = np.asarray(rows), _MEMORY.get()
+    if memory is not None:
+        return memory.outputs(network, matrix, rows, lookback)
+    return forward(network, lookback, matrix.shape[1]).outputs(matrix, rows, threads)
+
+
+class Memory:
+    """What networks were asked and said, so that one more row at the end of a matrix costs one step and not all."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, _Asked] = {}  # by the network's id; what is kept there keeps the network too
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """:func:`outputs` answers from here in the block."""
+        token = _MEMORY.set(self)
+        try:
+            yield
+        finally:
+            _MEMORY.reset(token)
+
+    def outputs(self, network: keras.Model, matrix: np.ndarray, rows: np.ndarray, lookback: int) -> np.ndarray:
+        """As the function: a row is asked for unless its window is bit for bit what it was the last time."""
+        way = forward(network, lookback, matrix.shape[1])
+        before = self._asked.get(id(network))
+        now = _Asked(network, way, matrix.copy(), np.full(len(matrix), np.nan))
+        if before is not None and before.way is way:
+            same = _unchanged(before.matrix, matrix)
+            now.said[:same] = before.said[:same]
+            if same == len(before.matrix) and len(rows) and rows[-1] == same and before.next is not None:
+                now.said[same] = before.next.output(now.matrix[same])
+        new = rows[np.isnan(now.said[rows])]
+        now.said[new] = way.outputs(now.matrix, new)
+        self._asked[id(network)] = now
+        return now.said[rows]
+
+    def ahead(self) -> None:
+        """Take every network through all steps but the last of the window of the row that will come next."""
+        for asked in self._asked.values():
+            last = asked.matrix[len(asked.matrix) - asked.way.lookback + 1 :]
+            if asked.way.compiled and len(last) == asked.way.lookback - 1 and np.isfinite(last).all():
+                asked.next = asked.way.compiled.rolled(last)
+
+
+@dataclass(eq=False)
+class _Asked:
+    network: keras.Model
+    way: Forward
+    matrix: np.ndarray  # (rows, features), float32
+    said: np.ndarray  # (rows,): NaN where nothing was asked
+    next: Rolled | None = None
+
+
+def _unchanged(before: np.ndarray, now: np.ndarray) -> int:
+    """How many rows both begin with, to the bit."""
+    count = min(len(before), len(now))
+    differs = (before[:count].view(np.uint32) != now[:count].view(np.uint32)).any(axis=1)
+    return int(np.argmax(differs)) if differs.any() else count
+
+
+_MEMORY: ContextVar[Memory | None] = ContextVar("memory of outputs", default=None)
 
 
 def told(network: keras.Model, lookback: int, features: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ LAYERS = {
         "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step",
         "updating", "xla",
     },
-    4: {"boosting", "decider", "engines", "models", "predictions"},
+    4: {"boosting", "decider", "engines", "live", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
         "inner_folds", "job", "ledger", "manifest", "scaffold", "study", "tuning",
