@@ -67,9 +67,7 @@ def ours(file: str) -> dict[str, Any]:
         del candles
         loaded = store.read("binance", "BTC/USDT", "1m")
         clock.append(time.perf_counter())
-    parts = dict(
-        zip(("read", "check", "store", "load"), (b - a for a, b in pairwise(clock)), strict=True)
-    )
+    parts = dict(zip(("read", "check", "store", "load"), (b - a for a, b in pairwise(clock)), strict=True))
     return {
         "seconds": clock[-1] - clock[0], "candles": len(loaded), "score": quality.score,
         "megabytes": Path(file).stat().st_size / 1e6, **parts,
