@@ -23,16 +23,17 @@ LAYERS = {
     },
     3: {
         "compiled_network", "connectors", "desk", "exchange", "inference", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
-        "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step",
+        "recording", "search", "selection", "signal", "strategy", "supervised", "sweep_space", "training", "update_state", "update_step",
         "updating", "xla",
     },
     4: {"boosting", "decider", "engines", "live", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
-        "inner_folds", "job", "ledger", "manifest", "scaffold", "study", "tuning",
+        "inner_folds", "job", "ledger", "manifest", "scaffold", "study", "sweep", "sweep_parts", "sweep_result", "sweep_search",
+        "sweep_survey", "sweep_walk", "sweep_winner", "tuning",
     },
     6: {"report"},
-    7: {"evaluation_run", "reproduce", "run", "tuned"},
+    7: {"evaluation_run", "reproduce", "run", "sweep_run", "tuned"},
     8: {"cli"},
 }  # fmt: skip
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
@@ -47,7 +48,7 @@ OWNERS = {
     "joblib": {"jobs"},
     "keras": {"boosting", "compiled_network", "inference", "keras_signal", "training", "update_step", "xla"},
     "numba": {"compiling", "lstm_kernels"},
-    "optuna": {"study", "tuning"},
+    "optuna": {"study", "sweep_search", "tuning"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
     "pyarrow": {"store"},

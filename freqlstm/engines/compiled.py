@@ -223,13 +223,13 @@ def _refusals(tape: Tape, log: Any) -> list[Refusal]:
 CONDITIONS_ALONE = {"enter_long", "exit_long", "enter_short", "exit_short", "share"}  # methods that the engine knows
 
 
-def refuse_own_methods(strategy: type[bt.Strategy]) -> None:
+def refuse_own_methods(strategy: type[bt.Strategy], advice: str = "Use --engine backtrader.") -> None:
     """An error for a strategy that does more than its conditions say: no such method would ever be called."""
     name = strategy.__name__
     if not issubclass(strategy, Strategy):
         raise PluginError(
             f"{name} is a plain Backtrader strategy, and the compiled engine runs conditions over columns only. "
-            f"Use --engine backtrader."
+            f"{advice}"
         )
     for base in strategy.__mro__[: strategy.__mro__.index(Strategy)]:
         for method, value in vars(base).items():
@@ -237,5 +237,5 @@ def refuse_own_methods(strategy: type[bt.Strategy]) -> None:
             if own and method not in CONDITIONS_ALONE:
                 raise PluginError(
                     f"{name} has its own {method}(), and the compiled engine runs conditions over columns only. "
-                    f"Use --engine backtrader."
+                    f"{advice}"
                 )
