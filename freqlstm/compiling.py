@@ -21,10 +21,20 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 def kernel(function: Kernel) -> Kernel:
     """``function`` compiled at its first call. Floats are added and multiplied in the order written, as Python does it."""
+    return _compiled(function, {})
+
+
+def inner_kernel(function: Kernel) -> Kernel:
+    """The same for one that makes no arrays: it counts no references and becomes part of the kernels that call it."""
+    return _compiled(function, {"_nrt": False, "forceinline": True})
+
+
+def _compiled(function: Kernel, options: dict[str, bool]) -> Kernel:
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", **options}
     try:
-        return cast(Kernel, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+        return cast(Kernel, numba.njit(cache=True, **settings)(function))
     except RuntimeError:  # no folder for the cache can be written: every process compiles
-        return cast(Kernel, numba.njit(nogil=True, error_model="numpy")(function))
+        return cast(Kernel, numba.njit(**settings)(function))
 
 
 @contextmanager

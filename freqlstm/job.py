@@ -47,6 +47,7 @@ class Job:
     cash: float  # quote asset
     seed: int
     allow_short: bool = False
+    engine: str = "backtrader"  # decides nothing but the time it takes
 
     @property
     def plugins(self) -> list[Plugin]:
@@ -66,7 +67,7 @@ class Job:
         )
 
     def digest(self) -> str:
-        """SHA-256 of everything but the candles and the time range: the configuration that the trials ledger counts."""
+        """SHA-256 of everything but the candles, the time range and the engine: the configuration that the ledger counts."""
         return next(self.digests([self.parameters]))
 
     def digests(self, several: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -20,6 +20,7 @@ import pandas as pd
 from freqlstm import ledger, provenance, stats
 from freqlstm.backtest import buy_and_hold, forecasts_of, prediction_tables, silences
 from freqlstm.engines import compiled
+from freqlstm.engines.choice import require_conditions_alone
 from freqlstm.errors import UnknownName, UsageError
 from freqlstm.folds import duration
 from freqlstm.jobs import cores
@@ -181,7 +182,7 @@ def _grid(asked: SweepRun, project: Project) -> Grid:
     """The grid, or an error for a strategy or parameters that cannot be swept."""
     plugin = find("strategy", asked.strategy, project.root)
     kind = plugin.load()
-    compiled.refuse_own_methods(kind, "A sweep needs that engine: run this one with `freqlstm backtest`.")
+    require_conditions_alone(kind, "A sweep needs that engine: run this one with `freqlstm backtest`.")
     check_parameters(kind, asked.parameters)
     for name in asked.sweep:
         if name in asked.parameters:

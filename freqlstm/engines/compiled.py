@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import backtrader as bt
@@ -17,14 +16,16 @@ import numpy as np
 import pandas as pd
 
 from freqlstm import stats
-from freqlstm.candles import COLUMNS, Candles
+from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines import kernel
-from freqlstm.engines.backtrader import backtrader_days
+from freqlstm.engines.backtrader import backtrader_days, steps_of
+from freqlstm.engines.choice import require_conditions_alone
 from freqlstm.engines.fills import LAPSED, SHORT_REFUSED, Fill, Refusal, Simulation, unaffordable
-from freqlstm.errors import CandleError, PluginError
-from freqlstm.strategy import Decisions, Strategy, check_parameters
+from freqlstm.errors import CandleError
+from freqlstm.strategy import CONDITIONS, Decisions, check_parameters
 
+PRICES = ("open", "high", "low", "close")
 _DAY = 86_400_000  # milliseconds
 _CHUNK = 4096  # steps that are valued at a time where no curve is kept
 
@@ -44,41 +45,55 @@ class Tape:
         every = list(market.values())
         for candles in every:
             _refuse_nan(candles)
-        times = every[0].time
-        for candles in every[1:]:
-            times = times.union(candles.time)
+        times = steps_of(market)
         milliseconds = times.as_unit("ms").asi8
-        visits = [np.searchsorted(milliseconds, candles.time.as_unit("ms").asi8) for candles in every]
+        steps = np.arange(len(times))
+        visits = [
+            steps if candles.time is times else np.searchsorted(milliseconds, candles.time.as_unit("ms").asi8)
+            for candles in every
+        ]
         closes = [candles.close.to_numpy(np.float64) for candles in every]
-        column = {
-            name: np.concatenate([candles.frame[name].to_numpy(np.float64) for candles in every]) for name in COLUMNS
-        }
         days = milliseconds // _DAY
+        columns = [_joined([candles.frame[name].to_numpy(np.float64) for candles in every]) for name in PRICES]
         prices = kernel.Prices(
-            column["open"], column["high"], column["low"], column["close"], np.concatenate(visits),
-            first=np.cumsum([0, *map(len, every)]),
-            newest=np.stack([_newest(*each, len(times)) for each in zip(closes, visits, strict=True)]),
-            days=backtrader_days(times),
-            patience=np.array([1.5 * (candles.step / pd.Timedelta(days=1)) for candles in every]),
-            lot_step=np.array([rules[symbol].lot_step for symbol in market], np.float64),
-            min_notional=np.array([rules[symbol].min_notional for symbol in market], np.float64),
-            evenings=np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1 if len(days) else days,
+            *columns, _joined(visits), _shared(np.cumsum([0, *map(len, every)])),
+            _shared(np.stack([_newest(*each, steps) for each in zip(closes, visits, strict=True)])),
+            _shared(backtrader_days(times)),
+            _shared(np.array([1.5 * (candles.step / pd.Timedelta(days=1)) for candles in every])),
+            _shared(np.array([rules[symbol].lot_step for symbol in market], np.float64)),
+            _shared(np.array([rules[symbol].min_notional for symbol in market], np.float64)),
+            _shared(np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1),
         )  # fmt: skip
         return cls(tuple(market), tuple(rules[symbol] for symbol in market), times, prices)
 
 
-def _newest(closes: np.ndarray, visits: np.ndarray, steps: int) -> np.ndarray:
+def _joined(columns: list[np.ndarray]) -> np.ndarray:
+    """The column of one symbol, or those of several one after the other."""
+    return _shared(columns[0] if len(columns) == 1 else np.concatenate(columns))
+
+
+def _shared(values: np.ndarray) -> np.ndarray:
+    """A view that nobody writes to: what a kernel is given is of one type, whether or not its owner may write to it."""
+    view = np.ascontiguousarray(values).view()
+    view.flags.writeable = False
+    return view
+
+
+def _newest(closes: np.ndarray, visits: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Shape (steps,): the newest close at each step, NaN before the first."""
-    seen = np.searchsorted(visits, np.arange(steps), side="right")
-    return np.concatenate([[np.nan], closes])[seen]
+    if len(closes) == len(steps):
+        return closes
+    return np.concatenate([[np.nan], closes])[np.searchsorted(visits, steps, side="right")]
 
 
 def _refuse_nan(candles: Candles) -> None:
-    bad = np.isnan(candles.frame[["open", "high", "low", "close"]].to_numpy(np.float64)).any(axis=1)
-    if bad.any():
+    absent = np.zeros(len(candles), dtype=bool)
+    for name in PRICES:
+        absent |= np.isnan(candles.frame[name].to_numpy(np.float64))
+    if absent.any():
         raise CandleError(
-            f"{int(bad.sum()):,} candles of {candles.symbol} have a price that is not a number, the first at "
-            f"{candles.time[bad][0]}. Remove or correct them: the compiled engine trades on no such candle."
+            f"{int(absent.sum()):,} candles of {candles.symbol} have a price that is not a number, the first at "
+            f"{candles.time[absent][0]}. Remove or correct them: there is no trading without a price."
         )
 
 
@@ -112,7 +127,7 @@ def simulate(
     allow_short: bool = False,
 ) -> Simulation:
     """Like :func:`freqlstm.engines.backtrader.simulate`, for strategies that are made of conditions alone."""
-    refuse_own_methods(strategy)
+    require_conditions_alone(strategy)
     return replay(Tape.of(market, rules), decisions, check_parameters(strategy, parameters), costs, cash, allow_short)
 
 
@@ -124,12 +139,12 @@ def replay(
     flags = _flags(tape, decisions)
     most = int(np.count_nonzero(flags.enter_long != flags.enter_short))  # each such candle sends one entry at most
     fills, refusals = np.recarray(2 * most, kernel.LOG), np.recarray(most, kernel.LOG)
-    steps = len(tape.times)
-    curve = kernel.Curve(np.empty(steps), np.empty(steps), np.empty(0), np.empty(1))
+    equity = np.empty((2, len(tape.times)))  # with cash
+    curve = kernel.Curve(equity[0], equity[1], np.empty(0), np.empty(1))
     account = _trade(tape, flags, _terms(tape, parameters, costs, allow_short), cash, fills, refusals, curve)
     return Simulation(
         _fills(tape, fills[: account.fills]), _refusals(tape, refusals[: account.refusals]),
-        pd.DataFrame({"equity": curve.equity, "cash": curve.cash}, index=tape.times),
+        pd.DataFrame(equity.T, index=tape.times, columns=["equity", "cash"], copy=False),
     )  # fmt: skip
 
 
@@ -149,7 +164,7 @@ def summarize(
     annual = math.nan
     if days >= stats.SHORTEST_YEAR:
         annual = (final / cash) ** (stats.PERIODS / days) - 1.0 if final > 0 else -1.0
-    sharpe, sortino = kernel.ratios(curve.evenings, cash, stats.PERIODS)
+    sharpe, sortino = kernel.ratios(curve.evenings, np.empty(days), cash, stats.PERIODS)
     return Summary(
         final, final / cash - 1.0, annual, sharpe, sortino, annual / deepest if deepest > 0 else math.nan, deepest,
         int(account.trades), int(account.wins), int(account.refused), float(account.commission),
@@ -173,17 +188,11 @@ def _trade(
 def _flags(tape: Tape, decisions: Mapping[str, Any]) -> kernel.Flags:
     """The decisions of all symbols, one after the other."""
     each = [decisions[symbol] for symbol in tape.symbols]
-
-    def joined(columns: list[np.ndarray], kind: type) -> np.ndarray:
-        return np.require(columns[0] if len(columns) == 1 else np.concatenate(columns), kind, ["C", "W"])
-
+    conditions = (_joined([np.asarray(getattr(one, name), np.bool_) for one in each]) for name in CONDITIONS)
     share = np.empty(0)
     if any(one.share is not None for one in each):
-        share = joined([np.ones(len(one.enter_long)) if one.share is None else one.share for one in each], np.float64)
-    return kernel.Flags(
-        joined([one.enter_long for one in each], np.bool_), joined([one.exit_long for one in each], np.bool_),
-        joined([one.enter_short for one in each], np.bool_), joined([one.exit_short for one in each], np.bool_), share,
-    )  # fmt: skip
+        share = np.concatenate([np.ones(len(one.enter_long)) if one.share is None else one.share for one in each])
+    return kernel.Flags(*conditions, _shared(share))
 
 
 def _terms(tape: Tape, parameters: Mapping[str, Any], costs: Costs, allow_short: bool) -> kernel.Terms:
@@ -198,11 +207,12 @@ def _terms(tape: Tape, parameters: Mapping[str, Any], costs: Costs, allow_short:
 def _fills(tape: Tape, log: Any) -> list[Fill]:
     """The fills with names and with rows counted by symbol."""
     first = tape.prices.first[log.symbol]
-    return list(map(
-        Fill, [tape.symbols[symbol] for symbol in log.symbol.tolist()], (log.decided - first).tolist(),
+    columns = (
+        [tape.symbols[symbol] for symbol in log.symbol.tolist()], (log.decided - first).tolist(),
         (log.candle - first).tolist(), log.amount.tolist(), log.price.tolist(), log.commission.tolist(),
         log.slippage.tolist(), [kernel.REASONS[reason] for reason in log.reason.tolist()],
-    ))  # fmt: skip
+    )  # fmt: skip
+    return list(map(Fill._make, zip(*columns, strict=True)))
 
 
 def _refusals(tape: Tape, log: Any) -> list[Refusal]:
@@ -218,24 +228,3 @@ def _refusals(tape: Tape, log: Any) -> list[Refusal]:
         row = decided - int(tape.prices.first[symbol])
         refused.append(Refusal(tape.symbols[symbol], row, size, kernel.REASONS[reason], text))
     return refused
-
-
-CONDITIONS_ALONE = {"enter_long", "exit_long", "enter_short", "exit_short", "share"}  # methods that the engine knows
-
-
-def refuse_own_methods(strategy: type[bt.Strategy], advice: str = "Use --engine backtrader.") -> None:
-    """An error for a strategy that does more than its conditions say: no such method would ever be called."""
-    name = strategy.__name__
-    if not issubclass(strategy, Strategy):
-        raise PluginError(
-            f"{name} is a plain Backtrader strategy, and the compiled engine runs conditions over columns only. "
-            f"{advice}"
-        )
-    for base in strategy.__mro__[: strategy.__mro__.index(Strategy)]:
-        for method, value in vars(base).items():
-            own = isinstance(value, (FunctionType, property)) and hasattr(Strategy, method)
-            if own and method not in CONDITIONS_ALONE:
-                raise PluginError(
-                    f"{name} has its own {method}(), and the compiled engine runs conditions over columns only. "
-                    f"{advice}"
-                )

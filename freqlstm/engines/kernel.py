@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from freqlstm.compiling import kernel
+from freqlstm.compiling import inner_kernel as kernel
 
 FLAT, SENT, WAITING, HELD, LEAVING = range(5)  # what a symbol is doing; SENT: its entry was decided at the step before
 
@@ -167,8 +167,14 @@ def next_step(prices: Prices, terms: Terms, books: Any, account: Any, step: int)
 @kernel
 def next_entry(prices: Prices, flags: Flags, symbol: int, candle: int) -> int:
     """The first candle from ``candle`` on that enters; long and short at once cancel each other."""
-    end = prices.first[symbol + 1]
-    while candle < end and flags.enter_long[candle] == flags.enter_short[candle]:
+    end: int = prices.first[symbol + 1]
+    long, short = flags.enter_long, flags.enter_short
+    entering = False
+    while candle + 32 <= end and not entering:  # so many at once, where there is none among them
+        for at in range(candle, candle + 32):
+            entering |= long[at] != short[at]
+        candle += 0 if entering else 32
+    while candle < end and long[candle] == short[candle]:
         candle += 1
     return candle
 
@@ -587,22 +593,26 @@ def watch(prices: Prices, account: Any, curve: Curve, equity: np.ndarray, first:
 
 
 @kernel
-def ratios(evenings: np.ndarray, cash: float, periods: int) -> tuple[float, float]:
-    """Sharpe and Sortino ratio of the daily returns, as :mod:`freqlstm.stats` defines them; NaN where it says None."""
+def ratios(evenings: np.ndarray, returns: np.ndarray, cash: float, periods: int) -> tuple[float, float]:
+    """Sharpe and Sortino ratio of the daily returns, as :mod:`freqlstm.stats` defines them; NaN where it says None.
+
+    ``returns``, shape (days,), is room for them.
+    """
     days = len(evenings)
-    returns = np.empty(days)
-    before = cash
+    if days < 2:
+        return np.nan, np.nan
+    before, total = cash, 0.0
     for day in range(days):
         returns[day] = evenings[day] / before - 1.0
         before = evenings[day]
-    if days < 2:
-        return np.nan, np.nan
-    mean = returns.mean()
-    squares, downside, losses = 0.0, 0.0, 0
+        total += returns[day]
+    mean = total / days
+    squares = losses = 0.0
+    same = True
     for daily in returns:
         squares += (daily - mean) ** 2
-        downside += min(daily, 0.0) ** 2
-        losses += daily < 0
+        losses += min(daily, 0.0) ** 2
+        same = same and daily == returns[0]
     year = np.sqrt(periods)
-    sharpe = mean / np.sqrt(squares / (days - 1)) * year if returns.max() != returns.min() else np.nan
-    return sharpe, mean / np.sqrt(downside / days) * year if losses else np.nan
+    sharpe = np.nan if same else mean / np.sqrt(squares / (days - 1)) * year
+    return sharpe, mean / np.sqrt(losses / days) * year if losses > 0 else np.nan
