@@ -76,10 +76,10 @@ def timed(work: Callable[[], dict[str, Any]], times: int = 5) -> dict[str, Any]:
 
 
 def from_columns(file: str, signals: str) -> dict[str, Any]:
-    """The compiled engine's own way into a run: boolean columns to fills and the equity curve."""
+    """Boolean columns to the records of all fills and the equity curve."""
     from benchmarks.confluence import CASH, COSTS, RULES, Confluence
     from freqlstm.bars import Decisions
-    from freqlstm.engines.compiled import Tape, replay
+    from freqlstm.engines.compiled import Tape, records
     from freqlstm.strategy import check_parameters
 
     candles, columns = read_candles(file), np.load(signals)
@@ -89,8 +89,8 @@ def from_columns(file: str, signals: str) -> dict[str, Any]:
     tape = Tape.of({SYMBOL: candles}, RULES)
 
     def work() -> dict[str, Any]:
-        made = replay(tape, {SYMBOL: decisions}, parameters, COSTS, CASH)
-        return {"equity": float(made.equity["equity"].iloc[-1]), "trades": len(made.fills) // 2}
+        made = records(tape, {SYMBOL: decisions}, parameters, COSTS, CASH)
+        return {"equity": float(made.curve[0, -1]), "trades": len(made.fills) // 2}
 
     return timed(work)
 
