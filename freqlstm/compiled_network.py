@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import keras
@@ -33,21 +34,22 @@ class Recurrent:
     recurrent: np.ndarray  # (units, 4 units)
     bias: np.ndarray  # (4 units,)
     sequences: bool
-    packed: tuple[
-        np.ndarray, np.ndarray, np.ndarray
-    ]  # weights, bias and recurrent weights with a unit's gates together
 
     @classmethod
     def of(cls, layer: Any) -> Self:
         weights, recurrent, *bias = layer.get_weights()
-        units = recurrent.shape[0]
-        offset = bias[0] if bias else np.zeros(4 * units, np.float32)
+        return cls(
+            weights, recurrent, bias[0] if bias else np.zeros(weights.shape[1], np.float32), layer.return_sequences
+        )
+
+    @cached_property
+    def packed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights, bias and recurrent weights with a unit's gates together."""
 
         def together(array: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(array.reshape(-1, 4, units).transpose(2, 0, 1))  # (units, n, 4)
+            return np.ascontiguousarray(array.reshape(-1, 4, self.units).transpose(2, 0, 1))  # (units, n, 4)
 
-        packed = together(weights), together(offset)[:, 0].copy(), together(recurrent)
-        return cls(weights, recurrent, offset, layer.return_sequences, packed)
+        return together(self.weights), together(self.bias)[:, 0].copy(), together(self.recurrent)
 
     @property
     def units(self) -> int:
@@ -78,21 +80,21 @@ class Dense:
     weights: np.ndarray  # (n, m)
     bias: np.ndarray  # (m,)
     activation: int
-    packed: tuple[np.ndarray, np.ndarray]  # four outputs together, with weights of 0 for those that there are not
 
     @classmethod
     def of(cls, layer: Any) -> Self:
         weights, *bias = layer.get_weights()
-        return cls.made(weights, bias[0] if bias else None, ACTIVATIONS.index(layer.activation.__name__))
+        offset = bias[0] if bias else np.zeros(weights.shape[1], np.float32)
+        return cls(weights, offset, ACTIVATIONS.index(layer.activation.__name__))
 
-    @classmethod
-    def made(cls, weights: np.ndarray, bias: np.ndarray | None, activation: int) -> Self:
-        n, m = weights.shape
+    @cached_property
+    def packed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and bias with four outputs together, and of 0 for those that there are not."""
+        n, m = self.weights.shape
         fours = -(-m // 4)
         wide, offset = np.zeros((n, 4 * fours), np.float32), np.zeros(4 * fours, np.float32)
-        wide[:, :m], offset[:m] = weights, 0 if bias is None else bias
-        packed = np.ascontiguousarray(wide.reshape(n, fours, 4).transpose(1, 0, 2)), offset.reshape(fours, 4)
-        return cls(weights, offset[:m].copy(), activation, packed)
+        wide[:, :m], offset[:m] = self.weights, self.bias
+        return np.ascontiguousarray(wide.reshape(n, fours, 4).transpose(1, 0, 2)), offset.reshape(fours, 4)
 
     def run(self, values: np.ndarray) -> np.ndarray:
         if values.ndim == 3:

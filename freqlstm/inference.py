@@ -157,7 +157,8 @@ class Memory:
         new = rows[np.isnan(now.said[rows])]
         now.said[new] = way.outputs(now.matrix, new)
         self._asked[id(network)] = now
-        return now.said[rows]
+        answer: np.ndarray = now.said[rows]
+        return answer
 
     def ahead(self) -> None:
         """Take every network through all steps but the last of the window of the row that will come next."""

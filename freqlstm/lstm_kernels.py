@@ -261,3 +261,112 @@ def step_by_step(
             states[u] = shown(value, sums[3 * units + u])
         passed[step] = states
     return passed
+
+
+# Learning: windows one after another, all that is remembered of them at hand for the way back (Werbos 1990)
+
+
+@kernel
+def remembering(
+    inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, recurrent: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(gates, cells, states) of an LSTM at each step of windows, (windows, steps, n): the gates as they open, 0 to 1."""
+    windows, steps, _ = inputs.shape
+    units = len(recurrent)
+    gates = np.empty((windows, steps, 4 * units), np.float32)
+    cells = np.empty((windows, steps, units), np.float32)
+    states = np.empty((windows, steps, units), np.float32)
+    nothing = np.zeros(units, np.float32)
+    for w in range(windows):
+        for step in range(steps):
+            sums = gates[w, step]
+            sums[:] = bias
+            add_up(sums, weights, inputs[w, step])
+            if step > 0:
+                add_up(sums, recurrent, states[w, step - 1])
+            for k in range(2 * units):
+                sums[k] = sigmoid(sums[k])
+            for k in range(2 * units, 3 * units):
+                sums[k] = tanh(sums[k])
+            for k in range(3 * units, 4 * units):
+                sums[k] = sigmoid(sums[k])
+            now, after = cells[w, step], states[w, step]
+            before = cells[w, step - 1] if step > 0 else nothing
+            for u in range(units):
+                now[u] = fused(sums[units + u], before[u], sums[u] * sums[2 * units + u])
+            for u in range(units):
+                after[u] = sums[3 * units + u] * tanh(now[u])
+    return gates, cells, states
+
+
+@kernel
+def back_in_time(gates: np.ndarray, cells: np.ndarray, slopes: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """How the error changes with the sums of the gates, shaped as they are; ``slopes`` is how it does with the states.
+
+    ``back`` are the recurrent weights with rows and columns exchanged, (4 units, units).
+    """
+    windows, steps, units = cells.shape
+    found = np.empty_like(gates)
+    of_state, of_cell = np.empty(units, np.float32), np.empty(units, np.float32)
+    nothing, squashed = np.zeros(units, np.float32), np.empty(units, np.float32)
+    for w in range(windows):
+        of_state[:], of_cell[:] = ZERO, ZERO
+        for step in range(steps - 1, -1, -1):
+            gate, now, above, into = gates[w, step], cells[w, step], slopes[w, step], found[w, step]
+            before = cells[w, step - 1] if step > 0 else nothing
+            for u in range(units):
+                squashed[u] = tanh(now[u])
+                of_state[u] += above[u]
+            for u in range(units):
+                o = gate[3 * units + u]
+                into[3 * units + u] = of_state[u] * squashed[u] * (o * (ONE - o))
+                of_cell[u] = fused(of_state[u] * o, ONE - squashed[u] * squashed[u], of_cell[u])
+                of_state[u] = ZERO
+            for u in range(units):
+                i, f, g = gate[u], gate[units + u], gate[2 * units + u]
+                into[u] = of_cell[u] * g * (i * (ONE - i))
+                into[units + u] = of_cell[u] * before[u] * (f * (ONE - f))
+                into[2 * units + u] = of_cell[u] * i * (ONE - g * g)
+                of_cell[u] *= f
+            add_up(of_state, back, into)
+    return found
+
+
+@kernel
+def times(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Shape (rows, m): each of ``rows``, (rows, n), by ``weights``, (n, m)."""
+    made = np.zeros((len(rows), weights.shape[1]), np.float32)
+    for row in range(len(rows)):
+        add_up(made[row], weights, rows[row])
+    return made
+
+
+@kernel
+def together(inputs: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Shape (n, m): the sum over rows of each of ``inputs``, (n, rows), times each of ``slopes``, (rows, m)."""
+    made = np.zeros((len(inputs), slopes.shape[1]), np.float32)
+    for first in range(0, len(slopes), 64):  # rows at a time, so that they stay in the processor's cache
+        some = slopes[first : first + 64]
+        for k in range(len(inputs)):
+            add_up(made[k], some, inputs[k, first : first + 64])
+    return made
+
+
+@kernel
+def descend(
+    weights: np.ndarray, slope: np.ndarray, moments: np.ndarray, rate: np.float32, clip: np.float32,
+    decays: tuple[np.float32, np.float32], unbiased: np.float32, epsilon: np.float32,
+) -> None:  # fmt: skip
+    """Take ``weights`` and ``moments`` one step down the slope: plainly if there are no moments, else by Adam."""
+    square = 0.0
+    for k in range(len(slope)):
+        square += slope[k] * np.float64(slope[k])
+    norm = np.float32(math.sqrt(np.float32(square)))
+    scale = ZERO if not math.isfinite(norm) else clip / norm if norm > clip else ONE
+    for k in range(len(slope)):
+        each = ZERO if scale == ZERO else slope[k] * scale
+        if len(moments):
+            moments[0, k] = fused(decays[0], moments[0, k], (ONE - decays[0]) * each)
+            moments[1, k] = fused(decays[1], moments[1, k], (ONE - decays[1]) * each * each)
+            each = unbiased * moments[0, k] / (np.float32(math.sqrt(moments[1, k])) + epsilon)
+        weights[k] -= rate * each

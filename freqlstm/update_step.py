@@ -1,4 +1,6 @@
-"""One step of learning, compiled: a network is asked and updated as a function of its weights.
+"""One step of learning by XLA, for whatever network: it is asked and updated as a function of its weights.
+
+What compiled code can run needs none of this: see :mod:`freqlstm.compiled_step`.
 
 Weights are one vector, float32, so several copies of a network can go their own ways. A step is taken on the loss alone,
 with the network as it predicts: without dropout, and with the statistics of normalisation that it was fitted with.
@@ -12,14 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from freqlstm.compiled_step import CLIP_NORM, DECAYS, EPSILON
 from freqlstm.errors import PluginError
 from freqlstm.windows import gather
 from freqlstm.xla import compiled, gradient
 
 BLOCK = 64  # windows asked at a time; a window's place is the number of its bar, so its bits depend on nothing else
-CLIP_NORM = 1.0  # of the gradient: Pascanu, Mikolov and Bengio 2013
-DECAYS = 0.9, 0.999  # of the two moments of Adam: Kingma and Ba 2015
-EPSILON = 1e-7  # of Adam
 MOMENTS = {"sgd": 0, "adam": 2}  # vectors that each optimizer remembers besides the weights
 
 
