@@ -11,7 +11,6 @@ from benchmarks.measure import Variant
 from benchmarks.row import Row, within
 
 PROJECT = "lstm_rsi"  # folder
-DAYS = {"--timerange": "20230101-20230401"}
 
 
 def rows(ground: Ground) -> list[Row]:
@@ -22,7 +21,7 @@ def rows(ground: Ground) -> list[Row]:
 
     def prepare() -> None:
         if not (folder / "strategies").exists():
-            _start(folder)
+            _start(folder, ground.quick)
 
     def note(row: Any) -> str:
         return f"return {row.ours.told['total_return']:+.2%}, {row.ours.told['trades']} trades"
@@ -54,16 +53,16 @@ def _flags(quick: bool) -> list[str]:
         ]
     if recorded():
         return ["--strategy", "lstm_rsi", "--pairs", "BTC/USDT", "--timerange", "20230101-20230401"]
-    return ["--strategy", "lstm_rsi", "--timerange", "20240101-20240331"]
+    return ["--strategy", "lstm_rsi"]
 
 
-def _start(folder: Path) -> None:
-    """A project with the recorded candles, where there are."""
+def _start(folder: Path, quick: bool) -> None:
+    """A project, with the recorded candles where there are and where they are used."""
     from benchmarks.command import FREQLSTM, run
 
     run([*FREQLSTM, "init", str(folder)])
     path = recorded()
-    if path is not None:
+    if path is not None and not quick:
         run([*FREQLSTM, "import", str(path)], folder)
 
 
