@@ -28,7 +28,9 @@ def draw(result: dict[str, Any], file: Path) -> None:
         _bars(next(axes), compared)
     if growth:
         _lines(next(axes), growth)
-    figure.suptitle(f"freqlstm beside others, medians of {result['rounds']}; {result['machine']}", fontsize=9, color=GREY)
+    figure.suptitle(
+        f"freqlstm beside others, medians of {result['rounds']}; {result['machine']}", fontsize=9, color=GREY
+    )
     if file.suffix.lower() in (".html", ".htm"):
         file.write_text(_page(figure))
     else:
@@ -41,7 +43,9 @@ def _bars(axes: Axes, rows: list[dict[str, Any]]) -> None:
         rival = min(row["competitors"], key=lambda one: one["seconds"])
         axes.barh(at, row["ratio"], left=1.0 if row["ratio"] >= 1 else None, color=OURS, height=0.62)
         text = f"{row['ratio']:.3g} times: {duration(row['ours']['seconds'])}, {rival['name']} {duration(rival['seconds'])}"
-        axes.annotate(text, (max(row["ratio"], 1.0), at), (4, 0), textcoords="offset points", va="center", fontsize=7, color=GREY)
+        axes.annotate(
+            text, (max(row["ratio"], 1.0), at), (4, 0), textcoords="offset points", va="center", fontsize=7, color=GREY
+        )
     axes.set_yticks(range(len(rows)), [row["key"] for row in reversed(rows)], fontsize=8)
     axes.set_xscale("log")
     axes.set_xlim(min(0.9, *(row["ratio"] for row in rows)), max(row["ratio"] for row in rows) * 40)
@@ -54,7 +58,14 @@ def _lines(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """Seconds by bars, both logarithmic."""
     for row in rows:
         bars, seconds = zip(*((point["bars"], point["seconds"]) for point in row["growth"]), strict=True)
-        axes.plot(bars, seconds, marker="o", markersize=3, linewidth=1.2, label=f"{row['what']}: bars to the {row['time_power']:.2f}")
+        axes.plot(
+            bars,
+            seconds,
+            marker="o",
+            markersize=3,
+            linewidth=1.2,
+            label=f"{row['what']}: bars to the {row['time_power']:.2f}",
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("bars", fontsize=8)

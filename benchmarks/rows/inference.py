@@ -20,7 +20,7 @@ LIVE = 288  # bars in the window of one prediction
 
 def rows(ground: Ground) -> list[Row]:
     """Two rows."""
-    count = ground.pick(YEAR // 4, 3_000)
+    count = ground.pick(YEAR // 4, 1_000)
 
     def variant(name: str, function: str, rounds: int | None = None, **settings: Any) -> Variant:
         return Variant(name, f"inference:{function}", settings, rounds=rounds)
@@ -42,12 +42,12 @@ def rows(ground: Ground) -> list[Row]:
             variant("freqlstm", "ours_all", rows=count), [predict],
             [at_least(8), under_mb(1000)],
             beside=[variant(f"keras predict, {PART:,} windows at a time, batch 1024", "keras_all", rows=count, batch=1024)],
-            further=[variant("a whole year", "ours_all", rows=ground.pick(YEAR, 6_000))],
+            further=[variant("a whole year", "ours_all", rows=ground.pick(YEAR, 2_000))],
             near={"sum": 1e-3}, note=note,
         ),
         Row(
             "live", f"one prediction from {LIVE} bars, LSTM({UNITS}), when the candle has closed",
-            variant("freqlstm", "ours_live", calls=ground.pick(1_000, 50)),
+            variant("freqlstm", "ours_live", calls=ground.pick(1_000, 20)),
             [variant("keras predict", "keras_live", calls=ground.pick(200, 5))],
             [within(1e-3, "p99 under 1 ms")], near={"output": 1e-3}, note=note_live,
         ),

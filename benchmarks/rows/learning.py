@@ -21,7 +21,7 @@ LEARNING_RATE = 1e-3
 
 def rows(ground: Ground) -> list[Row]:
     """Two rows."""
-    windows = ground.pick(65_000, 2_000)
+    windows = ground.pick(65_000, 600)
     steps = ground.pick(200, 5)
 
     def variant(name: str, function: str, **settings: Any) -> Variant:

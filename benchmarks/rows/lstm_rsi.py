@@ -88,6 +88,6 @@ def cold(folder: str, flags: list[str]) -> dict[str, Any]:
 
 def warm(folder: str, flags: list[str]) -> dict[str, Any]:
     """Once to fill the caches if they are empty, and once more."""
-    if not any(Path(folder, "models").glob("*/")):
+    if "lstm_rsi" in flags and not any(Path(folder, "models").glob("*/")):
         _backtest(folder, flags)
     return _backtest(folder, flags)

@@ -52,7 +52,16 @@ def _result(folder: Path, quick: bool) -> None:
         "30d",
     ]
     if quick:
-        flags = ["--strategy", "rsi_bollinger", "--timeframe", "1h", "--exchange", "demo", "--timerange", "20240201-20240210"]
+        flags = [
+            "--strategy",
+            "rsi_bollinger",
+            "--timeframe",
+            "1h",
+            "--exchange",
+            "demo",
+            "--timerange",
+            "20240201-20240210",
+        ]
     elif recorded():
         run([*FREQLSTM, "import", str(recorded())], folder)
         flags += ["--pairs", "BTC/USDT", "--timerange", "20230101-20230401"]
