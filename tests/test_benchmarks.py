@@ -107,8 +107,7 @@ def test_vectorbt_makes_the_same_trades_of_the_same_columns() -> None:
 @pytest.mark.usefixtures("run_here")
 @pytest.mark.parametrize(
     "key",
-    ["backtrader", "compiled", "compiled-all", "sweep", "sweep-periods", "predictions", "live", "training", "update", "import",
-     "lstm-rsi-warm", "tearsheet"],
+    ["backtrader", "compiled", "compiled-all", "sweep", "sweep-periods", "predictions", "live", "training", "update", "import", "tearsheet"],
 )  # fmt: skip
 def test_every_row_measures_what_it_is_compared_with_at_the_same_work(key: str, known: dict[str, Row]) -> None:
     row = known[key]
