@@ -96,22 +96,20 @@ def from_columns(file: str, signals: str) -> dict[str, Any]:
 
 
 def from_candles(file: str) -> dict[str, Any]:
-    """Everything that `freqlstm backtest` does between predictions and statistics."""
+    """The same with the indicators and conditions of one run."""
     from benchmarks.confluence import CASH, COSTS, RULES, Confluence, predictions
     from freqlstm.decider import Decider
-    from freqlstm.engines.compiled import simulate
+    from freqlstm.engines.compiled import Tape, records
+    from freqlstm.strategy import check_parameters
 
     candles = read_candles(file)
-    table = predictions(candles)
+    table, parameters = predictions(candles), check_parameters(Confluence, {})
     start, end = candles.time[0], candles.time[-1] + candles.step
 
     def work() -> dict[str, Any]:
         decisions = {SYMBOL: Decider(Confluence, candles, table, start, end).decide({})}
-        made = simulate(
-            Confluence, {}, {SYMBOL: candles}, predictions={SYMBOL: table}, decisions=decisions, rules=RULES, costs=COSTS,
-            cash=CASH,
-        )  # fmt: skip
-        return {"equity": float(made.equity["equity"].iloc[-1]), "trades": len(made.fills) // 2}
+        made = records(Tape.of({SYMBOL: candles}, RULES), decisions, parameters, COSTS, CASH)
+        return {"equity": float(made.curve[0, -1]), "trades": len(made.fills) // 2}
 
     return timed(work)
 
