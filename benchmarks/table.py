@@ -24,7 +24,7 @@ def lines_of(row: dict[str, Any]) -> list[tuple[str, ...]]:
     target = ", ".join(one["text"] for one in row["targets"])
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}"
     first = _rival(rivals[0]) if rivals else ("", "", "")
-    lines = [(row["key"], *left, *first, ratio, target, verdict(row))]
+    lines: list[tuple[str, ...]] = [(row["key"], *left, *first, ratio, target, verdict(row))]
     for rival in [*rivals[1:], *row["beside"]]:
         again = f"{rival['seconds'] / ours['seconds']:.1f}"
         lines.append(("", "", "", *_rival(rival), again, "", ""))

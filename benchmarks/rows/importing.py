@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ground import COLUMNS, Ground, random_walk, recorded
+from benchmarks.ground import Ground, random_walk, recorded
 from benchmarks.measure import Variant
 from benchmarks.row import Measured, Row, under_mb, within
 
@@ -38,6 +38,8 @@ def rows(ground: Ground) -> list[Row]:
 def _write(file: Path, rows: int) -> None:
     """Recorded candles of 2021 to 2023 where there are, else a random walk; times in milliseconds."""
     import pandas as pd
+
+    from freqlstm.candles import COLUMNS
 
     path = recorded()
     if path is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.ground import SYMBOL, Ground, forecasts, make, market_name, read_candles, read_frame
 from benchmarks.measure import Variant
-from benchmarks.row import Measured, Row, at_least, under_mb
+from benchmarks.row import Measured, Row, Target, at_least, under_mb
 from benchmarks.rules import Levels, grid
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def periods_grid(each: int) -> list[Levels]:
     )  # fmt: skip
 
 
-GRIDS = {"levels": levels_grid, "periods": periods_grid}
+GRIDS: dict[str, Callable[..., list[Levels]]] = {"levels": levels_grid, "periods": periods_grid}
 
 
 def rows(ground: Ground) -> list[Row]:
@@ -66,11 +66,15 @@ def rows(ground: Ground) -> list[Row]:
         )
 
     count, further = int(np.prod(levels)), int(np.prod(many))
+    linear = Target(
+        f"linear to {further:,}",
+        lambda row: next(iter(row.further.values())).seconds <= 1.1 * further / count * row.ours.seconds,
+    )
     hundred = freqlstm(f"{further:,} combinations", "levels", many, rounds=1)
     return [
         Row(
             "sweep", f"{count:,} combinations of threshold and RSI level, {bars:,} bars of {market_name()}",
-            freqlstm("freqlstm", "levels", levels), [theirs("levels", levels)], [at_least(60), under_mb(2000)],
+            freqlstm("freqlstm", "levels", levels), [theirs("levels", levels)], [at_least(60), under_mb(2000), linear],
             further=[hundred], near={"trades": 2e-3}, note=note, prepare=lambda: make(file),
         ),
         Row(
@@ -129,7 +133,8 @@ def vectorbt_chunks(file: str, kind: str, sizes: list[int]) -> dict[str, Any]:
     count = len(combinations)
 
     def chunk(have: Indicators, some: list[Levels], rows: int) -> int:
-        made = portfolio(frame[:rows], *(each[:rows] for each in signals(have, forecast, some)), ENGINE)
+        enter, leave = signals(have, forecast, some)
+        made = portfolio(frame[:rows], enter[:rows], leave[:rows], ENGINE)
         made.total_return(), made.sharpe_ratio(), made.max_drawdown()
         return int(made.trades.count().sum())
 
