@@ -40,8 +40,8 @@ def verdict(row: dict[str, Any]) -> str:
 
 
 def _rival(one: dict[str, Any]) -> tuple[str, str, str]:
-    once = " (once)" if one["rounds"] == 1 else ""
-    return f"{one['name']}{once}", duration(one["seconds"]), f"{one['peak_mb']:,.0f}"
+    few = {1: " (once)", 2: " (twice)", 3: " (3 rounds)"}.get(one["rounds"], "")
+    return f"{one['name']}{few}", duration(one["seconds"]), f"{one['peak_mb']:,.0f}"
 
 
 def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
