@@ -41,14 +41,14 @@ def _bars(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """The time of the fastest competitor over ours, on a logarithmic axis."""
     for at, row in enumerate(reversed(rows)):
         rival = min(row["competitors"], key=lambda one: one["seconds"])
-        axes.barh(at, row["ratio"], left=1.0 if row["ratio"] >= 1 else None, color=OURS, height=0.62)
+        axes.barh(at, row["ratio"] - 1.0, left=1.0, color=OURS, height=0.62)
         text = f"{row['ratio']:.3g} times: {duration(row['ours']['seconds'])}, {rival['name']} {duration(rival['seconds'])}"
         axes.annotate(
             text, (max(row["ratio"], 1.0), at), (4, 0), textcoords="offset points", va="center", fontsize=7, color=GREY
         )
     axes.set_yticks(range(len(rows)), [row["key"] for row in reversed(rows)], fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlim(min(0.9, *(row["ratio"] for row in rows)), max(row["ratio"] for row in rows) * 40)
+    axes.set_xlim(0.7 * min(1.0, *(row["ratio"] for row in rows)), max(row["ratio"] for row in rows) * 40)
     axes.axvline(1.0, color=GREY, linewidth=0.8)
     axes.set_xlabel("times as fast as what it is compared with", fontsize=8)
     _plain(axes)
