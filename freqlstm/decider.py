@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from threading import RLock
 from typing import Any, NamedTuple
@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from freqlstm.bars import CONDITIONS, Bars, Bollinger, Decisions, Macd, condition, share
-from freqlstm.bits import Bits, Shelf, Truth, Values
+from freqlstm.bits import Bits
 from freqlstm.candles import Candles
 from freqlstm.memo import Memo
 from freqlstm.purity import dependencies, exact
+from freqlstm.shelf import Shelf, Truth, Values
 from freqlstm.strategy import Strategy, decide, rules_of
 
 MEMORY = 256 * 2**20  # bytes
@@ -66,8 +67,9 @@ class Decider:
     def decide(self, parameters: Mapping[str, Any]) -> Decisions:
         """The decisions with ``parameters`` and the defaults of all others, on the candles in [start, end)."""
         try:
-            if self._dependencies is not None:
-                return self._decisions(self._remembered(parameters))
+            constants = self._dependencies.now() if self._dependencies is not None else None
+            if constants is not None:
+                return self._decisions(self._remembered(parameters, constants))
             with self._alone:
                 return self._decisions(self._asked_anew(parameters))
         except (Exception, SystemExit):  # the ordinary way does it, or says in its own words what is wrong
@@ -76,13 +78,11 @@ class Decider:
                 made = decide(self.strategy, parameters, bars).since(self.history)
                 return replace(made, columns={})
 
-    def _remembered(self, parameters: Mapping[str, Any]) -> dict[str, Answer]:
+    def _remembered(self, parameters: Mapping[str, Any], constants: tuple[Hashable, ...]) -> dict[str, Answer]:
         """The answer of each condition on its own, which depends on the parameters that it reads and on nothing else."""
         values = self._defaults | dict(parameters)
         if len(values) > len(self._defaults):
             rules_of(self.strategy, parameters)  # says which is unknown
-        assert self._dependencies is not None
-        constants = self._dependencies.now()
         answers = {}
         for name in self._asked:
             answer = self._recalled(name, values, constants)
@@ -90,23 +90,22 @@ class Decider:
                 read: dict[str, Any] = {}
                 rules: Any = object.__new__(self.strategy)
                 rules.p = rules.params = Record(values, read)
-                answer = self._answer(name, rules, ShelfBars(self._bars, self._shelf, self._names))
+                bars = ShelfBars(self._bars, self._shelf, self._names)
+                answer = self._answer(name, getattr(rules, name)(bars), bars)
                 self._keep(name, answer, read, constants)
             answers[name] = answer
         return answers
 
-    def _recalled(self, name: str, values: Mapping[str, Any], constants: Any) -> Answer | None:
-        if constants is None:
-            return None
+    def _recalled(self, name: str, values: Mapping[str, Any], constants: tuple[Hashable, ...]) -> Answer | None:
         for read in self._readings[name]:
             key = (name, constants, read, *(exact(values[each]) for each in read))
             if (answer := self._shelf.memo.recall(key)) is not None:
                 return answer  # type: ignore[no-any-return]
         return None
 
-    def _keep(self, name: str, answer: Answer, read: Mapping[str, Any], constants: Any) -> None:
+    def _keep(self, name: str, answer: Answer, read: Mapping[str, Any], constants: tuple[Hashable, ...]) -> None:
         values = [exact(value) for value in read.values()]
-        if constants is None or None in values:
+        if None in values:
             return
         names, readings = tuple(read), self._readings[name]
         if names not in readings:
@@ -119,10 +118,11 @@ class Decider:
         """The answers of all conditions in turn, by the same rules about the same bars."""
         rules = rules_of(self.strategy, parameters)
         bars = ShelfBars(self._bars, self._shelf, self._names)
-        return {name: self._answer(name, rules, bars) for name in self._asked}
+        made = {name: getattr(rules, name)(bars) for name in self._asked}
+        return {name: self._answer(name, made[name], bars) for name in self._asked}
 
-    def _answer(self, name: str, rules: Any, bars: ShelfBars) -> Answer:
-        made = getattr(rules, name)(bars)
+    def _answer(self, name: str, made: Any, bars: ShelfBars) -> Answer:
+        """What a condition or the share made of ``bars``, checked."""
         where = f"{self.strategy.__name__}.{name}"
         shares = truth = None
         if name == "share":
@@ -146,8 +146,7 @@ class Decider:
             truth = answers.get(name, _NOTHING).truth
             if truth is None:
                 return self._never
-            where = entering if name.startswith("enter") else ready
-            return self._shelf.unpack(truth if where is None else truth & where)[self.history :]
+            return self._shelf.unpack(truth & (entering if name.startswith("enter") else ready))[self.history :]
 
         shares = None if taken.shares is None else taken.shares[self.history :]
         truths: dict[str, Any] = {name: known(name) for name in CONDITIONS}

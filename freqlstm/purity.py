@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import builtins
 import dis
+import inspect
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from freqlstm.bars import ENDINGS
 from freqlstm.columns import vote
 
 # What may be asked of columns, bars and NumPy: nothing here changes a value in place or draws one at random.
@@ -25,14 +28,14 @@ HARMLESS = """
     where mask between gt ge lt le eq ne add sub mul div truediv pow mod isna notna isnull notnull isin astype to_numpy values
     cumsum cummax cummin cumprod rank round index hour minute second dayofweek weekday day month year dt all any
     log log2 log10 log1p exp expm1 sqrt tanh sign square maximum minimum fmax fmin isnan isfinite logical_and logical_or logical_not
-    nan inf pi e floor ceil float64 bool_ absolute arange zeros ones full zeros_like ones_like full_like asarray
+    nan inf pi e floor ceil float64 bool_ absolute arange zeros ones full zeros_like ones_like full_like asarray Series
 """
 BUILTINS = "abs min max len range sum float int bool str round any all tuple list zip enumerate sorted isinstance"
 MODULES = (np, pd, math)
 FORBIDDEN = """
     STORE_GLOBAL DELETE_GLOBAL STORE_NAME DELETE_NAME LOAD_NAME STORE_ATTR DELETE_ATTR STORE_SUBSCR DELETE_SUBSCR STORE_SLICE
     IMPORT_NAME IMPORT_FROM LOAD_BUILD_CLASS LOAD_CLASSDEREF LOAD_FROM_DICT_OR_DEREF LOAD_FROM_DICT_OR_GLOBALS LOAD_LOCALS
-    YIELD_VALUE SEND GET_AWAITABLE LOAD_SUPER_ATTR LOAD_SUPER_METHOD
+    YIELD_VALUE RETURN_GENERATOR SEND GET_AWAITABLE LOAD_SUPER_ATTR LOAD_SUPER_METHOD MATCH_CLASS
 """
 CONSTANTS = (int, float, bool, str, bytes, type(None))
 
@@ -46,27 +49,32 @@ def exact(value: Any) -> Hashable:
     kind = type(value)
     if kind is float or kind is np.float64:
         return kind, float(value).hex()
+    if kind is ModuleType:
+        return kind, value.__name__
     return (kind, value) if kind in CONSTANTS or kind is np.int64 else None
 
 
 class Dependencies:
-    """The constants outside of a condition that it reads, which are part of its memory's key."""
+    """The constants and functions outside of a condition that it reads; their values belong to its memory's key."""
 
     def __init__(self) -> None:
-        self._globals: dict[tuple[int, str], dict[str, Any]] = {}
+        self._read: dict[Hashable, tuple[Callable[[], Any], Any]] = {}
 
-    def add(self, names: dict[str, Any], name: str) -> None:
-        self._globals[id(names), name] = names
+    def add(self, key: Hashable, get: Callable[[], Any]) -> None:
+        """Something that ``get`` reads; ``key`` says what."""
+        value = get()
+        self._read[key] = get, value if type(value) is FunctionType else None
 
     def now(self) -> tuple[Hashable, ...] | None:
-        """Their values; None if one of them is no longer what can be known by its value."""
+        """The values of the constants; None if something is no longer what was looked into."""
         values = []
-        for (_, name), names in self._globals.items():
-            value = names.get(name, _GONE)
-            key = value if type(value) is FunctionType else exact(value)
-            if key is None:
+        for get, function in self._read.values():
+            value = get()
+            if function is not None and value is function:
+                continue
+            values.append(exact(value))
+            if values[-1] is None:
                 return None
-            values.append(key)
         return tuple(values)
 
 
@@ -78,10 +86,8 @@ def dependencies(strategy: type, base: type, names: tuple[str, ...]) -> Dependen
 
     ``base`` is the class that strategies inherit from; what it defines itself is not looked into.
     """
-    own = [kind for kind in strategy.__mro__ if kind is not base and issubclass(kind, base)]
-    if any(
-        name in vars(kind) for kind in own for name in ("__getattr__", "__getattribute__", "__setattr__", "__new__")
-    ):
+    own = {name for kind in strategy.__mro__ if kind not in base.__mro__ for name in vars(kind)}
+    if own & {"__getattr__", "__getattribute__", "__setattr__", "__new__"}:
         return None
     found = _Search(strategy, own)
     try:
@@ -95,99 +101,81 @@ def dependencies(strategy: type, base: type, names: tuple[str, ...]) -> Dependen
 class _Search:
     """Goes through the code of methods and of all that they call."""
 
-    def __init__(self, strategy: Any, own: list[type]) -> None:
+    def __init__(self, strategy: Any, own: set[str]) -> None:
         self.dependencies = Dependencies()
-        self._own = {name: value for kind in reversed(own) for name, value in vars(kind).items()}
+        self._strategy, self._own = strategy, own - {"p", "params"}
         parameters = set(dict(strategy.params._getitems()))
-        signals = {f"{column}{end}" for column in strategy.signals for end in ("", "_low", "_high", "_spread")}
-        taken = set(dir(pd.Series)) | set(dir(np.ndarray)) | set(dir(pd.DataFrame))
-        self._allowed = set(HARMLESS.split()) | ((parameters | signals) - taken)
-        self._taken = taken
+        signals = {f"{column}{end}" for column in strategy.signals for end in ENDINGS}
+        self._taken = {*dir(pd.Series), *dir(np.ndarray), *dir(pd.DataFrame)}
+        self._allowed = {*HARMLESS.split(), *((parameters | signals) - self._taken)}
         self._done: set[Any] = set()
 
     def method(self, name: str) -> None:
-        value = self._own[name]
-        if type(value) is not FunctionType:
-            raise Impure(name)
-        self._function(value)
+        """Look into what ``strategy`` has under that name."""
+        value = inspect.getattr_static(self._strategy, name)
+        self._value(value)
+        self.dependencies.add(name, lambda: getattr(self._strategy, name, _GONE))
 
     def _function(self, function: FunctionType) -> None:
         if function in self._done:
             return
         self._done.add(function)
         for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            _constant(default)
+            self._value(default)
         for cell in function.__closure__ or ():
             try:
                 self._value(cell.cell_contents)
             except ValueError:
                 raise Impure("an empty cell") from None
+            self.dependencies.add(("cell", id(cell)), partial(getattr, cell, "cell_contents"))
         if vars(function):
             raise Impure("a function with attributes")
         self._code(function.__code__, function.__globals__)
 
     def _code(self, code: CodeType, names: dict[str, Any]) -> None:
-        if code.co_flags & ~_PLAIN:
-            raise Impure("a generator or a coroutine")
         if "inplace" in set(_texts(code.co_consts)):
             raise Impure("inplace")
         forbidden = FORBIDDEN.split()
+        before = ""
         for instruction in dis.get_instructions(code):
             if instruction.opname in forbidden or _in_place(instruction):
                 raise Impure(instruction.opname)
             if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-                self._attribute(instruction.argval)
-            elif instruction.opname == "LOAD_GLOBAL":
-                self._global(instruction.argval, names)
+                if before != "ta":  # any indicator of pandas-ta
+                    self._attribute(instruction.argval)
+                before = instruction.argval
+            else:
+                before = ""
+                if instruction.opname == "LOAD_GLOBAL":
+                    self._global(instruction.argval, names)
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
                 self._code(constant, names)
 
     def _attribute(self, name: str) -> None:
-        if name in self._own:
-            if name in self._taken:
-                raise Impure(name)
-            value = self._own[name]
-            if type(value) is FunctionType:
-                self._function(value)
-            else:
-                _constant(value)
-        elif name not in self._allowed:
+        if name in self._own and name not in self._taken:
+            self.method(name)
+        elif name in self._own or name not in self._allowed:
             raise Impure(name)
 
     def _global(self, name: str, names: dict[str, Any]) -> None:
         if name in names:
-            value = names[name]
-            if value is vote or any(value is module for module in MODULES):
-                return
-            self._value(value)
-            self.dependencies.add(names, name)
+            self._value(names[name])
+            self.dependencies.add((id(names), name), lambda: names.get(name, _GONE))
         elif name not in BUILTINS.split() or not hasattr(builtins, name):
             raise Impure(name)
 
     def _value(self, value: Any) -> None:
         if type(value) is FunctionType:
-            self._function(value)
-        elif isinstance(value, ModuleType) or value is vote:
-            if value is not vote and not any(value is module for module in MODULES):
-                raise Impure(value)
-        else:
-            _constant(value)
-
-
-_PLAIN = (
-    0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x01000000
-)  # optimized, new locals, *args, **kwargs, nested, no free, annotations
+            if value is not vote:
+                self._function(value)
+        elif isinstance(value, ModuleType) != any(value is module for module in MODULES) or exact(value) is None:
+            raise Impure(value)
 
 
 def _in_place(instruction: dis.Instruction) -> bool:
     """Whether it is ``a += b`` or the like, which changes the column itself."""
     return instruction.opname == "BINARY_OP" and instruction.argrepr.endswith("=")
-
-
-def _constant(value: Any) -> None:
-    if exact(value) is None:
-        raise Impure(value)
 
 
 def _texts(constants: Any) -> Iterator[str]:

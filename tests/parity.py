@@ -62,7 +62,7 @@ def case(choose: Choose, seed: int) -> Case:
     market = {symbol: candles(choose, random, symbol, minutes) for symbol in symbols}
     lots = choose([1e-8, 1e-5, 0.01, 0.1, 0.3, 1.0, 1.2345e-10])
     rules = MarketRules(lots, choose([0.0, 5.0, 5.0, 100.0]))
-    fraction = [0.0, 0.0, 0.0005, 0.002, 0.02, 0.2]
+    fraction = [0.0, 0.0, 0.0005, 0.002, 0.02, 0.05]
     parameters = {
         "stop_loss": choose(fraction), "take_profit": choose([*fraction, 1.0, 1.5]), "trailing_stop": choose(fraction),
         "max_holding": choose([0, 0, 1, 2, 7]), "max_positions": choose([0, 0, 1, 2, 3]),
@@ -72,7 +72,7 @@ def case(choose: Choose, seed: int) -> Case:
     return Case(
         market, {symbol: decisions(random, len(each), enters, leaves, shares) for symbol, each in market.items()},
         dict.fromkeys(symbols, rules), parameters,
-        Costs(choose([0.0, 0.00075, 0.001, 0.03]), choose([0.0, 0.0001, 0.001, 0.02])),
+        Costs(choose([0.0, 0.00075, 0.001, 0.03]), choose([0.0, 0.0, 0.0001, 0.02])),
         choose([1.0, 20.0, 1000.0, 1234.56, 1e6]), choose([True, True, False]),
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def candles(choose: Choose, random: np.random.Generator, symbol: str, minutes: i
     low = np.where(still, close, np.minimum(open_, close) * (1 - wick[1]))
     table = np.stack([np.where(still, close, open_), high, low, close], axis=1)
     if choose([False, True]):  # prices in few steps touch a level exactly
-        tick = level / choose([200, 10_000])
+        tick = level / choose([20, 100, 10_000])
         table = np.maximum(np.round(table / tick), 1) * tick
         table[:, 1], table[:, 2] = table.max(axis=1), table.min(axis=1)
     kept = random.random(minutes) >= choose([0.0, 0.0, 0.05, 0.3])

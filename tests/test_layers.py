@@ -18,7 +18,7 @@ LAYERS = {
     2: {
         "absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base",
         "features", "folds", "indicator_kernels", "indicators", "ingest", "labels", "lstm_kernels", "measures", "purity", "reliability",
-        "residuals", "results", "rolling", "series_files",
+        "residuals", "results", "rolling", "series_files", "shelf",
         "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
@@ -29,7 +29,7 @@ LAYERS = {
     4: {"boosting", "decider", "engines", "live", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
-        "inner_folds", "job", "ledger", "manifest", "scaffold", "study", "sweep", "sweep_parts", "sweep_result", "sweep_search",
+        "inner_folds", "job", "ledger", "manifest", "sandbox", "scaffold", "study", "sweep", "sweep_parts", "sweep_result", "sweep_search",
         "sweep_survey", "sweep_walk", "sweep_winner", "tuning",
     },
     6: {"report"},
@@ -40,9 +40,11 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 
 # What only these modules may import.
 OWNERS = {
+    "aiohttp": {"sandbox"},
     "backtrader": {"desk", "strategy", "engines"},
     "ccxt": {"exchange"},
     "click": {"cli"},
+    "cryptography": {"sandbox"},
     "fsspec": {"place"},
     "jax": {"xla"},
     "joblib": {"jobs"},

@@ -103,6 +103,7 @@ class Simulator(bt.Cerebro):  # type: ignore[misc]
             super()._runonce(runstrats)
             return
         broker, feeds, desks = self._broker, self.datas, strategy.desks
+        broker.heard = False
         steps = np.asarray(broker.days)
         seen = {feed: np.searchsorted(feed.days, steps, side="right") for feed in feeds}  # candles at each step
         visits = {feed: np.searchsorted(steps, feed.days).tolist() for feed in feeds}  # step of each candle
@@ -112,13 +113,14 @@ class Simulator(bt.Cerebro):  # type: ignore[misc]
             for feed in feeds:
                 feed.advance(int(seen[feed][step]) - len(feed))
             broker.next()
-            broker.notifs.clear()  # nobody listens
             strategy.next()
             following = step + 1
             if broker.at_rest:
                 rows = [(visits[desk.data], desk.next_row()) for desk in desks]
                 following = min((visit[row] for visit, row in rows if row < len(visit)), default=len(steps))
             if following > step + 1:
+                for desk in desks:
+                    desk.pass_over(int(seen[desk.data][following - 1]))
                 span = {feed: closes[feed][step + 1 : following] for feed in feeds}
                 broker.pass_over(span, following - step - 1)
             step = following

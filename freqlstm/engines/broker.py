@@ -33,6 +33,7 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
         self.refusals: list[Refusal] = []
         self.equity = array.array("d")  # at the close of each step so far
         self.idle_cash = array.array("d")
+        self.heard = True  # somebody listens to what becomes of orders
         self._unslipped: float | None = None  # price of the fill being made, before slippage
         self._limit = 0.0  # of the order being tried
         self._why = ""  # the refusal being made
@@ -46,7 +47,7 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
     @property
     def at_rest(self) -> bool:
         """Whether no order is open but stops and limits, which wait for a price that touches them."""
-        touched = (bt.Order.Stop, bt.Order.Limit)
+        touched = (bt.Order.Stop, bt.Order.StopTrail, bt.Order.Limit)
         return not (self.submitted or self._toactivate) and all(order.exectype in touched for order in self.pending)
 
     def pass_over(self, closes: dict[Any, np.ndarray], steps: int) -> None:
@@ -82,7 +83,8 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
     def notify(self, order: Any) -> None:
         if order.status in (order.Margin, order.Rejected):
             self._refused(order, self._why)
-        super().notify(order)
+        if self.heard:
+            super().notify(order)
 
     def _refused(self, order: Any, why: str) -> None:
         symbol, row = order.data.candles.symbol, order.data.row_of(order.created.dt)

@@ -54,9 +54,9 @@ class Tape:
         ]
         closes = [candles.close.to_numpy(np.float64) for candles in every]
         days = milliseconds // _DAY
-        columns = [_joined([candles.frame[name].to_numpy(np.float64) for candles in every]) for name in PRICES]
+        open_, high, low, close = (_joined([c.frame[name].to_numpy(np.float64) for c in every]) for name in PRICES)
         prices = kernel.Prices(
-            *columns, _joined(visits), _shared(np.cumsum([0, *map(len, every)])),
+            open_, high, low, close, _joined(visits), _shared(np.cumsum([0, *map(len, every)])),
             _shared(np.stack([_newest(*each, steps) for each in zip(closes, visits, strict=True)])),
             _shared(backtrader_days(times)),
             _shared(np.array([1.5 * (candles.step / pd.Timedelta(days=1)) for candles in every])),
@@ -183,7 +183,7 @@ def summarize(
     return Summary(
         final, final / cash - 1.0, annual, sharpe, sortino, annual / deepest if deepest > 0 else math.nan, deepest,
         int(account.trades), int(account.wins), int(account.refused), float(account.commission),
-        account.exposed / len(tape.times) if days else 0.0,
+        int(account.exposed) / len(tape.times) if days else 0.0,
     )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def _trade(
     symbols = len(tape.symbols)
     books = np.zeros(symbols, kernel.BOOK).view(np.recarray)
     account = np.zeros(1, kernel.ACCOUNT).view(np.recarray)
-    account[0].cash = account[0].equity = account[0].peak = account[0].trough = cash
+    account[0].cash = account[0].equity = account[0].peak = account[0].lowest = cash
     queue = np.zeros(symbols, np.int64)
     kernel.trade(tape.prices, flags, terms, books, queue, account[0], fills, refusals, curve)
     return account[0]
@@ -203,11 +203,18 @@ def _trade(
 def _flags(tape: Tape, decisions: Mapping[str, Any]) -> kernel.Flags:
     """The decisions of all symbols, one after the other."""
     each = [decisions[symbol] for symbol in tape.symbols]
-    conditions = (_joined([np.asarray(getattr(one, name), np.bool_) for one in each]) for name in CONDITIONS)
+    for symbol, one, rows in zip(tape.symbols, each, np.diff(tape.prices.first), strict=True):
+        if len(one.enter_long) != rows:
+            raise CandleError(
+                f"The decisions on {symbol} are of {len(one.enter_long):,} candles, and {rows:,} are traded. Cut them to those."
+            )
+    enter_long, exit_long, enter_short, exit_short = (
+        _joined([np.asarray(getattr(one, name), np.bool_) for one in each]) for name in CONDITIONS
+    )
     share = np.empty(0)
     if any(one.share is not None for one in each):
         share = np.concatenate([np.ones(len(one.enter_long)) if one.share is None else one.share for one in each])
-    return kernel.Flags(*conditions, _shared(share))
+    return kernel.Flags(enter_long, exit_long, enter_short, exit_short, _shared(share))
 
 
 def _terms(tape: Tape, parameters: Mapping[str, Any], costs: Costs, allow_short: bool) -> kernel.Terms:
