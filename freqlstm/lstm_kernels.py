@@ -3,6 +3,8 @@
 Every product and sum is one fused step, in the order that is written here, so a window's bits depend on nothing but itself:
 not on the windows beside it, nor their number, nor the process. The two forms agree to the last bit.
 
+All of it is one module, because a kernel is compiled again only when its own file changes.
+
 Arrays of windows side by side have the windows last, so that one instruction treats several. A unit's gates lie together
 in Keras's order: input, forget, candidate, output.
 """
@@ -17,7 +19,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from freqlstm.compiling import kernel
+from freqlstm.compiling import inner_kernel, kernel
 
 ONE, TWO, HALF, ZERO = np.float32(1), np.float32(2), np.float32(0.5), np.float32(0)
 
@@ -40,38 +42,38 @@ def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:
 fused: Callable[[Any, Any, Any], np.float32] = cast(Any, intrinsic(_fused))
 
 
-@kernel
+@inner_kernel
 def numerator(x: np.float32) -> np.float32:
     """That of tanh(x)."""
     y = x * x
     return x * fused(fused(fused(fused(P4, y, P3), y, P2), y, P1), y, P0)
 
 
-@kernel
+@inner_kernel
 def denominator(x: np.float32) -> np.float32:
     """That of tanh(x)."""
     y = x * x
     return fused(fused(fused(fused(Q4, y, Q3), y, Q2), y, Q1), y, ONE)
 
 
-@kernel
+@inner_kernel
 def near(x: np.float32) -> np.float32:
     """``x``, or the end of the range beyond which tanh is flat."""
     return min(max(x, -FAR), FAR)
 
 
-@kernel
+@inner_kernel
 def tanh(x: np.float32) -> np.float32:
     x = near(x)
     return numerator(x) / denominator(x)
 
 
-@kernel
+@inner_kernel
 def sigmoid(x: np.float32) -> np.float32:
     return fused(HALF, tanh(HALF * x), HALF)
 
 
-@kernel
+@inner_kernel
 def cell(remembered: np.float32, entry: np.float32, forget: np.float32, candidate: np.float32) -> np.float32:
     """The cell's next value, sigmoid(forget) * remembered + sigmoid(entry) * tanh(candidate), with one division."""
     i, f, g = near(HALF * entry), near(HALF * forget), near(candidate)
@@ -81,7 +83,7 @@ def cell(remembered: np.float32, entry: np.float32, forget: np.float32, candidat
     return fused(added, f_below, kept) / (TWO * f_below * (i_below * g_below))
 
 
-@kernel
+@inner_kernel
 def shown(value: np.float32, gate: np.float32) -> np.float32:
     """The unit's next state, sigmoid(gate) * tanh(value), with one division."""
     o, c = near(HALF * gate), near(value)
@@ -263,7 +265,108 @@ def step_by_step(
     return passed
 
 
-# Learning: windows one after another, all that is remembered of them at hand for the way back (Werbos 1990)
+# Learning from windows side by side: all that is remembered of them is at hand for the way back (Werbos 1990)
+
+
+@kernel
+def remembering_all(
+    inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, recurrent: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(gates, cells, states) of an LSTM at each step of windows, (steps, n, windows): the gates as they open, 0 to 1.
+
+    Gates are (steps, units, 4, windows), the others (steps, units, windows).
+    """
+    steps, _, windows = inputs.shape
+    units = len(recurrent)
+    gates = np.empty((steps, units, 4, windows), np.float32)
+    cells = np.empty((steps, units, windows), np.float32)
+    states = np.empty((steps, units, windows), np.float32)
+    nothing = np.zeros(windows, np.float32)
+    for step in range(steps):
+        for unit in range(units):
+            sums = gates[step, unit]
+            for part in range(4):
+                sums[part] = bias[unit, part]
+            accumulate(sums, weights[unit], inputs[step])
+            if step > 0:
+                accumulate(sums, recurrent[unit], states[step - 1])
+            i, f, g, o = sums[0], sums[1], sums[2], sums[3]
+            for w in range(windows):
+                i[w], f[w] = sigmoid(i[w]), sigmoid(f[w])
+            for w in range(windows):
+                g[w], o[w] = tanh(g[w]), sigmoid(o[w])
+            now, after = cells[step, unit], states[step, unit]
+            before = cells[step - 1, unit] if step > 0 else nothing
+            for w in range(windows):
+                now[w] = fused(f[w], before[w], i[w] * g[w])
+            for w in range(windows):
+                after[w] = o[w] * tanh(now[w])
+    return gates, cells, states
+
+
+@kernel
+def all_back_in_time(gates: np.ndarray, cells: np.ndarray, slopes: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """How the error changes with the sums of the gates, shaped as they are; ``slopes`` is how it does with the states.
+
+    ``back`` are the recurrent weights for the way back, (fours of units, 4 units, 4).
+    """
+    steps, units, windows = cells.shape
+    found = np.empty_like(gates)
+    of_state = np.zeros((4 * len(back), windows), np.float32)
+    of_cell = np.zeros((units, windows), np.float32)
+    nothing, squashed = np.zeros(windows, np.float32), np.empty(windows, np.float32)
+    for step in range(steps - 1, -1, -1):
+        for unit in range(units):
+            gate, into = gates[step, unit], found[step, unit]
+            now, above, cell_now, state = cells[step, unit], slopes[step, unit], of_cell[unit], of_state[unit]
+            before = cells[step - 1, unit] if step > 0 else nothing
+            for w in range(windows):
+                squashed[w] = tanh(now[w])
+                state[w] += above[w]
+            for w in range(windows):
+                o = gate[3, w]
+                into[3, w] = state[w] * squashed[w] * (o * (ONE - o))
+                cell_now[w] = fused(state[w] * o, ONE - squashed[w] * squashed[w], cell_now[w])
+            for w in range(windows):
+                i, g = gate[0, w], gate[2, w]
+                into[0, w] = cell_now[w] * g * (i * (ONE - i))
+                into[2, w] = cell_now[w] * i * (ONE - g * g)
+            for w in range(windows):
+                f = gate[1, w]
+                into[1, w] = cell_now[w] * before[w] * (f * (ONE - f))
+                cell_now[w] *= f
+        flat = found[step].reshape(4 * units, windows)
+        of_state[:] = ZERO
+        for four in range(len(back)):
+            accumulate(of_state[4 * four : 4 * four + 4], back[four], flat)
+    return found
+
+
+@kernel
+def weigh(inputs: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Shape (fours of n, 4 units): the sum over steps and windows of each of ``inputs``, (steps, n, windows), times each of
+    ``slopes``, (steps, units, 4, windows), in Keras's order of the gates."""
+    steps, count, windows = inputs.shape
+    units = slopes.shape[1]
+    made = np.zeros((-(-count // 4) * 4, 4 * units), np.float32)
+    across = np.empty((windows, 4 * units), np.float32)
+    four = np.zeros((windows, 4), np.float32)
+    for step in range(steps):
+        for begin in range(0, windows, 16):  # windows at a time, so that what is written stays in the processor's cache
+            end = min(begin + 16, windows)
+            for part in range(4):
+                for unit in range(units):
+                    for w in range(begin, end):
+                        across[w, part * units + unit] = slopes[step, unit, part, w]
+        for first in range(0, count, 4):
+            for k in range(first, min(first + 4, count)):
+                for w in range(windows):
+                    four[w, k - first] = inputs[step, k, w]
+            accumulate(made[first : first + 4], four, across)
+    return made
+
+
+# Learning from one window after another
 
 
 @kernel
