@@ -198,12 +198,18 @@ def deflated_sharpe(returns: pd.Series[float], trial_sharpes: Sequence[float] | 
 
 
 def luckiest_of(trial_sharpes: Sequence[float] | np.ndarray, days: int) -> float:
-    """The annual Sharpe ratio to expect of the best of these trials over so many days, were all of them worthless."""
+    """The annual Sharpe ratio to expect of the best of these trials over so many days, were all of them worthless.
+
+    Were they worthless, the ratios would vary as they do, and those above 0 would lie about 0 as far. The smaller of the two
+    is taken: combinations that surely lose by their costs say nothing of how far luck lifts what neither earns nor loses.
+    It is at least what one such ratio errs, which trials that resemble each other hide.
+    """
     daily = np.asarray(trial_sharpes, dtype=np.float64) / math.sqrt(PERIODS)
     if len(daily) < 2 or days < 2:
         return 0.0
-    chance = 1 / (days - 1)  # trials that resemble each other vary less than one Sharpe ratio errs
-    return luckiest_sharpe(max(float(daily.var(ddof=1)), chance), len(daily)) * math.sqrt(PERIODS)
+    above = daily[daily > 0]
+    spread = min(float(daily.var(ddof=1)), float(np.mean(above**2)) if len(above) else 0.0)
+    return luckiest_sharpe(max(spread, 1 / (days - 1)), len(daily)) * math.sqrt(PERIODS)
 
 
 def luckiest_sharpe(variance: float, trials: int) -> float:

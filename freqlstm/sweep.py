@@ -34,7 +34,7 @@ from freqlstm.sweep_parts import Parts
 from freqlstm.sweep_space import BASE, Grid, size
 
 CHUNK = 1024  # combinations of a grid between two files
-BLOCK = 16  # neighbours that one thread works out
+BLOCK = 16  # neighbours that one thread works out, at most
 MOST_DAYS = 3.0  # that a sweep may be expected to take
 FEW = 50  # bars
 SPARE = 2  # times the history that the ends of the axes need: a value between them may need more
@@ -85,15 +85,19 @@ def train_columns(spans: Sequence[Fold]) -> list[str]:
 
 
 class Proposals(Protocol):
-    """Which combinations come next."""
+    """Which combinations come next, chunk by chunk."""
 
+    count: int  # of all combinations that will be proposed
     chunks: int
 
     def chunk(self, number: int) -> list[dict[str, Any]]:
         """The combinations of a chunk; asked for in order, each after the one before was told."""
 
-    def tell(self, objective: np.ndarray) -> None:
+    def tell(self, rows: pd.DataFrame) -> None:
         """What the newest chunk came to."""
+
+    def serves(self, number: int, span: int) -> bool:
+        """Whether the combinations of a chunk may be chosen for a span of a walk-forward: they must know nothing after it."""
 
 
 class WholeGrid:
@@ -101,13 +105,17 @@ class WholeGrid:
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
+        self.count = grid.count
         self.chunks = math.ceil(grid.count / CHUNK)
 
     def chunk(self, number: int) -> list[dict[str, Any]]:
         return list(self.grid.combinations(number * CHUNK, (number + 1) * CHUNK))
 
-    def tell(self, objective: np.ndarray) -> None:
+    def tell(self, rows: pd.DataFrame) -> None:
         """Nothing that is found changes what comes next."""
+
+    def serves(self, number: int, span: int) -> bool:
+        return True
 
 
 class Runner:
@@ -222,32 +230,41 @@ def run(
 ) -> None:  # fmt: skip
     """Work out all chunks that ``parts`` does not hold; each is counted in the ledger ``trials`` before it is stored."""
     workers = workers or cores()
-    total = proposals.chunks
-    stored = parts.count
+    total, stored = proposals.chunks, parts.count
     best = math.nan
+
+    def told(table: pd.DataFrame) -> None:
+        nonlocal best
+        proposals.tell(table)
+        best = float(np.fmax(best, np.fmax.reduce(objective_of(sweep, table))))
+
+    def tell(number: int) -> None:
+        beside = "" if math.isnan(best) else f", best {sweep.objective.name} so far {best:.4g}"
+        progress(number, total, f"trading {proposals.count:,} combinations{beside}")
+
     for number in range(stored):
-        objective = objective_of(sweep, parts.read(number))
-        best = np.fmax(best, np.fmax.reduce(objective))
         if not isinstance(proposals, WholeGrid):
-            proposals.chunk(number)
-            proposals.tell(objective)
+            proposals.chunk(number)  # a search must be asked to know what it is told about
+        told(parts.read(number))
     with ThreadPoolExecutor(workers) as pool:
         for number in range(stored, total):
-            progress(number, total, _doing(sweep, best))
+            tell(number)
             clock = time.perf_counter()
             combinations = proposals.chunk(number)
-            blocks = [combinations[first : first + BLOCK] for first in range(0, len(combinations), BLOCK)]
-            figures = np.concatenate(list(pool.map(runner.rows, blocks)))
-            table = table_of(sweep, combinations, figures)
+            step = min(BLOCK, -(-len(combinations) // workers))
+            blocks = [combinations[first : first + step] for first in range(0, len(combinations), step)]
+            table = table_of(sweep, combinations, np.concatenate(list(pool.map(runner.rows, blocks))))
             _count(sweep, combinations, table["sharpe"].to_numpy(), trials)
             parts.add(number, table)
-            objective = objective_of(sweep, table)
-            proposals.tell(objective)
-            best = np.fmax(best, np.fmax.reduce(objective))
+            told(table)
             if number == stored and isinstance(proposals, WholeGrid):
                 spent = (time.perf_counter() - clock) * workers / len(combinations)
-                require_days(sweep.grid.count - (number + 1) * CHUNK, spent, workers)
-    progress(total, total, _doing(sweep, best))
+                try:
+                    require_days(proposals.count - (number + 1) * CHUNK, spent, workers)
+                except UsageError:
+                    parts.remove()
+                    raise
+    tell(total)
 
 
 def objective_of(sweep: Sweep, table: pd.DataFrame) -> np.ndarray:
@@ -274,8 +291,3 @@ def _count(sweep: Sweep, combinations: Sequence[Mapping[str, Any]], sharpes: np.
     """Add the combinations to the ledger, under the digests that ordinary backtests of them have."""
     digests = list(sweep.job.digests(sweep.parameters(chosen) for chosen in combinations))
     ledger.record_all(trials, sweep.job.stretch, digests, sharpes)
-
-
-def _doing(sweep: Sweep, best: float) -> str:
-    beside = "" if math.isnan(best) else f", best {sweep.objective.name} so far {best:.4g}"
-    return f"trading {sweep.grid.count:,} combinations{beside}"

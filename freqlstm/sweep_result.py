@@ -87,7 +87,7 @@ def verdict(luck: dict[str, Any], total_return: float) -> str:
     many = f"the best of {tried:,} trials on these candles"
     if sharpe is None or deflated is None:
         return f"No discovery: {many} has no Sharpe ratio, so nothing tells it from luck."
-    best = f"{many} has a Sharpe ratio of {sharpe:.2f}, and the luckiest of as many worthless ones, as different as these, would have about {luck['luckiest_sharpe']:.2f}"
+    best = f"{many} has a Sharpe ratio of {sharpe:.2f}, and the luckiest of as many worthless ones would have about {luck['luckiest_sharpe']:.2f}"
     if total_return <= 0:
         return f"No discovery: even the best loses. {many[0].upper()}{many[1:]} returns {total_return:+.2%}."
     if deflated > SURE:

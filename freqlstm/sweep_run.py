@@ -19,7 +19,7 @@ import pandas as pd
 
 from freqlstm import ledger, provenance, stats
 from freqlstm.backtest import buy_and_hold, forecasts_of, prediction_tables, silences
-from freqlstm.engines import compiled
+from freqlstm.compiling import announced
 from freqlstm.engines.choice import require_conditions_alone
 from freqlstm.errors import UnknownName, UsageError
 from freqlstm.folds import duration
@@ -47,7 +47,7 @@ from freqlstm.sweep import (
 )
 from freqlstm.sweep_parts import Parts
 from freqlstm.sweep_result import SweepResult, luck_of, verdict
-from freqlstm.sweep_search import AT_ONCE, Search
+from freqlstm.sweep_search import AT_ONCE, Searches
 from freqlstm.sweep_space import Grid, grid_of
 from freqlstm.sweep_survey import survey
 from freqlstm.sweep_walk import Walk, WalkPlan, choices, walk
@@ -63,7 +63,7 @@ class SweepRun(Run):
 
     sweep: Mapping[str, Any] = field(default_factory=dict)  # parameter -> "from:to:count" or a list of values
     objective: str = "sharpe"
-    trials: int = 0  # combinations that a search proposes; 0: all of them
+    trials: int = 0  # combinations that a search proposes, for each span of a walk-forward anew; 0: all of them
     walk: WalkPlan = field(default_factory=WalkPlan)
 
     def __post_init__(self) -> None:
@@ -77,11 +77,6 @@ class SweepRun(Run):
         if bool(self.walk.train) != bool(self.walk.test):
             raise UsageError(
                 "A walk-forward of parameters needs both spans: --train 90d --test 30d chooses on 90 days and trades the next 30."
-            )
-        if self.walk and self.trials:
-            raise UsageError(
-                "A search sees all of the time range, so its proposals would carry the test spans into the choice. Leave out --trials, or --train "
-                "and --test."
             )
 
 
@@ -127,19 +122,20 @@ def run_sweep(
     sweep = Sweep(job, grid, Objective(asked.objective), spans)
     ahead = outlook(sweep, tables)
     sweep = replace(sweep, grid=ahead.grid)
-    proposals: Proposals = Search(sweep.grid, asked.trials, asked.seed) if asked.trials else WholeGrid(sweep.grid)
+    proposals: Proposals = Searches(sweep, asked.trials, asked.seed) if asked.trials else WholeGrid(sweep.grid)
     runner = Runner(sweep, tables, ahead.history)
     made_of = {name: forecast.fingerprint for name, forecast in forecasts.items()}
     parts = Parts(project.results / f".sweep-{_fingerprint(sweep, asked, made_of)[:16]}")
     with parts.opened():
-        run(sweep, runner, proposals, parts, project.ledger, workers, progress)
+        with announced(progress, "the engine"):
+            run(sweep, runner, proposals, parts, project.ledger, workers, progress)
         swept = time.perf_counter()
         progress(0, 1, "comparing the best with Backtrader")
         found = best_of(sweep, parts)
         winner = None if found is None else confirmed(sweep, runner, tables, found)
         walked = None
         if spans:
-            walked = walk(sweep, runner, choices(sweep, parts), None if winner is None else winner.chosen)
+            walked = walk(sweep, runner, choices(sweep, proposals, parts), None if winner is None else winner.chosen)
             _count(sweep, walked, project.ledger)
         shape = survey(sweep, lambda: parts)
     traded = job.traded()
@@ -206,8 +202,7 @@ def _fingerprint(sweep: Sweep, asked: SweepRun, predictions: Mapping[str, str]) 
     return provenance.fingerprint(
         {
             "job": job.digest(),
-            "engine": provenance.source_digest(Path(compiled.__file__)),
-            "sweep": provenance.source_digest(Path(__file__)),
+            "source": provenance.source_digest(Path(__file__)),
             "candles": {symbol: candles.digest for symbol, candles in job.market.items()},
             "range": [job.start, job.end],
             "predictions": dict(predictions),

@@ -13,11 +13,37 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from freqlstm.sweep import Sweep, objective_of, train_columns
 from freqlstm.sweep_space import Axis, Grid, Steps, size
 
 AT_ONCE = 8  # combinations proposed before any of them is judged; the number of cores makes no difference
+
+
+class Searches:
+    """A search of the whole range, and for each span of a walk-forward one that is told of its train span only."""
+
+    def __init__(self, sweep: Sweep, trials: int, seed: int) -> None:
+        self.sweep = sweep
+        self._each = [Search(sweep.grid, trials, seed) for _ in range(1 + len(sweep.spans))]
+        self._per = self._each[0].chunks
+        self._newest = self._each[0]
+        self.count = trials * len(self._each)
+        self.chunks = self._per * len(self._each)
+
+    def chunk(self, number: int) -> list[dict[str, Any]]:
+        self._newest = self._each[number // self._per]
+        return self._newest.chunk(number % self._per)
+
+    def tell(self, rows: pd.DataFrame) -> None:
+        place = self._each.index(self._newest)
+        told = rows[train_columns(self.sweep.spans)[place - 1]].to_numpy() if place else objective_of(self.sweep, rows)
+        self._newest.tell(told)
+
+    def serves(self, number: int, span: int) -> bool:
+        return number // self._per == 1 + span
 
 
 class Search:

@@ -23,7 +23,7 @@ from freqlstm.engines.compiled import Tape, replay
 from freqlstm.engines.fills import Fill, Refusal, trade_list
 from freqlstm.errors import TooFewCandles
 from freqlstm.folds import Fold, FoldPlan, duration
-from freqlstm.sweep import Runner, Sweep, chosen_at, part, piece, train_columns
+from freqlstm.sweep import Proposals, Runner, Sweep, chosen_at, part, piece, train_columns
 
 END = "end of the span"  # the reason of the fills that close what is open
 
@@ -71,12 +71,14 @@ class Walk:
     equity: pd.DataFrame  # columns equity, hindsight, buy_and_hold; of the test spans
 
 
-def choices(sweep: Sweep, tables: Iterable[pd.DataFrame]) -> list[Chosen]:
-    """The best combination of each train span; the earliest of equals."""
+def choices(sweep: Sweep, proposals: Proposals, chunks: Iterable[pd.DataFrame]) -> list[Chosen]:
+    """The best combination of each train span, among those that were proposed without a look beyond it; the earliest of equals."""
     names = train_columns(sweep.spans)
     best: list[tuple[float, dict[str, Any] | None]] = [(-np.inf, None)] * len(names)
-    for table in tables:
+    for number, table in enumerate(chunks):
         for place, name in enumerate(names):
+            if not proposals.serves(number, place):
+                continue
             values = table[name].to_numpy(np.float64)
             row = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
             if values[row] > best[place][0]:

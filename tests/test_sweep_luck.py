@@ -39,8 +39,8 @@ def test_what_earns_by_its_rules_is_more_than_luck(tmp_path: Path) -> None:
 def test_the_verdict_says_what_was_tried_and_what_it_takes() -> None:
     luck = {"configurations_tried": 1200, "sharpe": 2.0, "luckiest_sharpe": 3.0, "deflated_sharpe": 0.12}
     assert verdict(luck, 0.05) == (
-        "No discovery: the best of 1,200 trials on these candles has a Sharpe ratio of 2.00, and the luckiest of as many worthless ones, as "
-        "different as these, would have about 3.00. That it is better than luck has a probability of 12.0%, and 95% is asked for."
+        "No discovery: the best of 1,200 trials on these candles has a Sharpe ratio of 2.00, and the luckiest of as many worthless ones "
+        "would have about 3.00. That it is better than luck has a probability of 12.0%, and 95% is asked for."
     )
     assert verdict(luck, -0.05) == (
         "No discovery: even the best loses. The best of 1,200 trials on these candles returns -5.00%."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,9 @@ from freqlstm.candles import Candles
 from freqlstm.errors import TooFewCandles, UsageError
 from freqlstm.run import run_backtest, run_of
 from freqlstm.store import Project
-from freqlstm.sweep_walk import END, WalkPlan
+from freqlstm.sweep_search import Searches
+from freqlstm.sweep_space import grid_of
+from freqlstm.sweep_walk import END, WalkPlan, choices
 
 AXES = ("rsi_period=7,14", "oversold=30:45:4", "overbought=60,70")
 RANGE = "20240102-20240122"
@@ -68,8 +72,12 @@ def test_the_best_on_each_train_span_is_the_best_of_its_backtests(project: Proje
         assert choice.trained == table[f"train_{number}"].max()
 
 
-def test_the_choice_never_sees_the_test_span(tmp_path: Path) -> None:
-    """Two markets that part at 16 January: whatever is chosen or traded before is the same, and what comes after differs."""
+@pytest.mark.parametrize("trials", [0, 24])
+def test_the_choice_never_sees_the_test_span(tmp_path: Path, trials: int) -> None:
+    """Two markets that part at 16 January: whatever is chosen or traded before is the same, and what comes after differs.
+
+    A search proposes for each span anew, from what its combinations did on the train span.
+    """
     one = walk_of(22 * 1440)
     part = pd.Timestamp("2024-01-16", tz="UTC")
     other = make_candles(22 * 1440, seed=99).frame
@@ -78,20 +86,53 @@ def test_the_choice_never_sees_the_test_span(tmp_path: Path) -> None:
     frame.loc[later] = other.loc[later].to_numpy()
     found = []
     for name, candles in (("one", one), ("other", Candles(frame, BTC, "1m", "binance"))):
-        result, folder = swept(project_of(tmp_path / name, candles), *AXES, timerange=RANGE, **SPANS)
+        flags: dict[str, Any] = {**SPANS, "trials": trials} if trials else {**SPANS}
+        axes = ("rsi_period=7,14", "oversold=25:50:26", "overbought=50:75:26") if trials else AXES
+        result, folder = swept(
+            project_of(tmp_path / name, candles), *axes, timerange=RANGE, fee=0.0, slippage=0.0, **flags
+        )
         assert result.walk is not None
+        assert result.figures["rows"] == (5 * trials or 16)
         found.append((result.walk, rows_of(folder)))
     (first, rows), (second, other_rows) = found
     known = [number for number, choice in enumerate(first.chosen) if choice.span.train_end <= part]
     assert known == [0, 1, 2]  # the test span of the last of them begins at 16 January
     for number in known:
         assert first.chosen[number] == second.chosen[number]
-        assert rows[f"train_{number}"].equals(other_rows[f"train_{number}"])
+        proposed = slice((1 + number) * trials, (2 + number) * trials or None)
+        for column in ("rsi_period", "oversold", "overbought", f"train_{number}"):
+            assert rows[column][proposed].equals(other_rows[column][proposed])
     assert first.chosen[3] != second.chosen[3]
     assert not rows["sharpe"].equals(other_rows["sharpe"])  # the whole range does see it
     before = first.equity.index < part
     assert first.equity["equity"][before].equals(second.equity["equity"][before])
     assert not first.equity["equity"][~before].equals(second.equity["equity"][~before])
+
+
+def test_what_another_search_proposed_is_not_chosen_however_good_it_was() -> None:
+    """Of each search of 16 there are two chunks: first that of the whole range, then one for each span."""
+    from freqlstm import Strategy
+
+    class Rules(Strategy):
+        params = dict(a=0)
+
+    start = pd.Timestamp("2024-01-01", tz="UTC")
+    sweep: Any = SimpleNamespace(
+        grid=grid_of(Rules, {"a": "0:9:10"}), spans=WalkPlan("2d", "2d").spans(start, start + pd.Timedelta(days=6))
+    )
+    searches = Searches(sweep, 16, seed=1)
+    assert [[searches.serves(number, span) for number in range(6)] for span in range(2)] == [
+        [False, False, True, True, False, False], [False, False, False, False, True, True],
+    ]  # fmt: skip
+    chunks = [
+        pd.DataFrame({"a": [number], "train_0": [9.0 - abs(number - 3)], "train_1": [float(9 - number)]})
+        for number in range(6)
+    ]
+    assert [choice.parameters for choice in choices(sweep, searches, chunks)] == [{"a": 3}, {"a": 4}]
+    chunks = [
+        pd.DataFrame({"a": [number], "train_0": [float(number)], "train_1": [float(9 - number)]}) for number in range(6)
+    ]
+    assert [choice.trained for choice in choices(sweep, searches, chunks)] == [3.0, 5.0]
 
 
 def test_each_span_begins_without_a_position_and_sells_at_its_last_close(tmp_path: Path) -> None:
@@ -177,7 +218,6 @@ def test_the_walk_is_a_trial_too(project: Project) -> None:
         ({"test": "8d"}, UsageError, "A walk-forward of parameters needs both spans: --train 90d --test 30d chooses on 90 days and trades the next 30."),
         ({"train": "soon", "test": "3d"}, UsageError, "Duration 'soon' is not understood. Write a number and one of s, m, h, d, w, as in '90d'."),
         ({"train": "0d", "test": "3d"}, UsageError, "train is '0d'. It must be longer than nothing, as in '7d'."),
-        ({**SPANS, "trials": 20}, UsageError, "A search sees all of the time range, so its proposals would carry the test spans into the choice. Leave out --trials, or --train and --test."),
         ({**SPANS, "objective": "calmar"}, UsageError, "The calmar of 8 days is not defined: an annual return needs 30. Choose a longer time, or another --objective."),
     ],
 )  # fmt: skip

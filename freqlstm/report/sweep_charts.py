@@ -57,14 +57,14 @@ def spread_chart(survey: Survey, objective: str, best: float | None) -> Figure:
 def equity_chart(lines: dict[str, pd.Series[float]], borders: list[pd.Timestamp]) -> Figure:
     """Equity over time, the first line in front; ``borders`` are where other parameters begin to trade."""
     layout = blank(380)
-    colours = (STRATEGY, QUIET, HOLD)
     data = []
-    for (name, line), colour in zip(lines.items(), colours, strict=False):
+    for number, (name, line) in enumerate(lines.items()):
+        colour = HOLD if name == "buy and hold" else QUIET if number else STRATEGY
         shown = np.unique(np.linspace(0, len(line) - 1, min(len(line), MOST_POINTS)).astype(np.int64))
         data.append(
             {
                 "type": "scatter", "mode": "lines", "name": name, "x": milliseconds(pd.DatetimeIndex(line.index[shown])),
-                "y": rounded(line.to_numpy()[shown], 7), "line": {"color": colour, "width": 1.8 if name == next(iter(lines)) else 1.2},
+                "y": rounded(line.to_numpy()[shown], 7), "line": {"color": colour, "width": 1.2 if number else 1.8},
             }
         )  # fmt: skip
     layout["shapes"] = [
