@@ -41,7 +41,8 @@ def rows(ground: Ground) -> list[Row]:
         Row(
             "training", f"LSTM({UNITS}), {LOOKBACK} bars, batch {BATCH}, {windows:,} windows, {EPOCHS} epochs",
             variant("freqlstm", "ours", windows=windows), [variant("keras fit, windows written out", "keras_fit", windows=windows)],
-            [at_least(1.3), share_of_memory(0.2)], near={"loss": 0.1}, note=note,
+            [at_least(1.3), share_of_memory(0.2)],
+            further=[variant("with xla = true", "ours", windows=windows, by_xla=True)], near={"loss": 0.1}, note=note,
         ),
         Row(
             "update", f"one updating step, {LONG} bars, LSTM({UNITS})", variant("freqlstm", "ours_step", steps=steps),
@@ -64,7 +65,7 @@ def keras_fit(windows: int) -> dict[str, Any]:
     return trained(fitted, windows)
 
 
-def ours(windows: int) -> dict[str, Any]:
+def ours(windows: int, by_xla: bool = False) -> dict[str, Any]:
     """The training of every signal of networks, straight from the features."""
     from freqlstm.keras_signal import KerasSignal
     from freqlstm.progress import silent
@@ -72,6 +73,8 @@ def ours(windows: int) -> dict[str, Any]:
 
     class Wide(KerasSignal):
         lookback, batch, epochs, seeds, learning_rate = LOOKBACK, BATCH, EPOCHS, 1, LEARNING_RATE
+
+        xla = by_xla
 
         def build(self, n_features: int) -> Any:
             return network()
