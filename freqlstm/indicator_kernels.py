@@ -7,6 +7,7 @@ import numpy as np
 from freqlstm.compiling import kernel
 
 RUN = 128  # values that NumPy adds one after another
+SIDE = 512  # windows that are treated side by side
 ADD = 0  # in the order of a sum: add the two newest partial sums
 
 
@@ -23,6 +24,35 @@ def _exponential_mean(result: np.ndarray, values: np.ndarray, period: int, seed:
     result[row] = seed
     for t in range(row + 1, len(values)):
         result[t] = weight * values[t] + (1 - weight) * result[t - 1]
+
+
+def relative_strength(close: np.ndarray, period: int) -> np.ndarray:
+    """100 x the mean gain over the means of gains and losses (Wilder 1978), which begin as plain means; NaN before.
+
+    Bit for bit that of :meth:`pandas.Series.ewm`.
+    """
+    result = np.full(len(close), np.nan)
+    move = np.diff(close[: period + 1])
+    gain, loss = np.maximum(move, 0.0).mean(), np.minimum(move, 0.0).mean()
+    new = 1.0 / (1.0 + (1.0 - 1.0 / period) / (1.0 / period))  # as pandas arrives at its weight
+    _relative_strength(result, close, period, gain, loss, new)
+    return result
+
+
+@kernel
+def _relative_strength(
+    result: np.ndarray, close: np.ndarray, period: int, gain: float, loss: float, new: float
+) -> None:
+    old = 1.0 - new
+    result[period] = 100.0 * gain / (gain + abs(loss))
+    for t in range(period + 1, len(close)):
+        move = close[t] - close[t - 1]
+        up, down = max(move, 0.0), min(move, 0.0)
+        if gain != up:
+            gain = (old * gain + new * up) / (old + new)
+        if loss != down:
+            loss = (old * loss + new * down) / (old + new)
+        result[t] = 100.0 * gain / (gain + abs(loss))
 
 
 def convergence(values: np.ndarray, fast: int, slow: int) -> np.ndarray:
@@ -51,12 +81,12 @@ def window_variance(values: np.ndarray, period: int) -> np.ndarray:
 
     Bit for bit that of :func:`numpy.var`.
     """
-    result, squares = np.full(len(values), np.nan), np.empty(period)
+    result = np.full(len(values), np.nan)
     if period <= RUN:
-        _variance_of_runs(result, values, period, squares)
+        _variance_of_runs(result, values, period, np.empty(SIDE), np.empty(SIDE), np.empty((8, SIDE)))
     else:
         order = np.array(sum_order(period))
-        _variance_of_several_runs(result, values, period, squares, order, np.empty(len(order)))
+        _variance_of_several_runs(result, values, period, np.empty(period), order, np.empty(len(order)))
     return result
 
 
@@ -69,13 +99,51 @@ def sum_order(count: int) -> list[int]:
 
 
 @kernel
-def _variance_of_runs(result: np.ndarray, values: np.ndarray, period: int, squares: np.ndarray) -> None:
-    for first in range(len(values) - period + 1):
-        mean = _run(values, first, period) / period
-        for place in range(period):
-            deviation = values[first + place] - mean
-            squares[place] = deviation * deviation
-        result[first + period - 1] = _run(squares, 0, period) / period
+def _variance_of_runs(
+    result: np.ndarray, values: np.ndarray, period: int, total: np.ndarray, mean: np.ndarray, parts: np.ndarray
+) -> None:
+    """``total`` and ``mean``, (SIDE,), and ``parts``, (8, SIDE), are room for the sums of windows side by side."""
+    for first in range(0, len(values) - period + 1, SIDE):
+        count = min(SIDE, len(values) - period + 1 - first)
+        mean[:] = 0.0
+        _runs(total, values, first, count, period, mean, parts, False)
+        for side in range(count):
+            mean[side] = total[side] / period
+        _runs(total, values, first, count, period, mean, parts, True)
+        for side in range(count):
+            result[first + period - 1 + side] = total[side] / period
+
+
+@kernel
+def _runs(
+    total: np.ndarray, values: np.ndarray, first: int, count: int, period: int, mean: np.ndarray, parts: np.ndarray,
+    squared: bool,
+) -> None:  # fmt: skip
+    """What :func:`_run` says of ``count`` windows, the first of which begins at ``first``, less their means, squared or not."""
+    eights = period // 8 * 8
+    total[:] = 0.0
+    if eights:
+        parts[:] = 0.0
+        for place in range(eights):
+            _add(parts[place % 8], values, first + place, count, mean, squared)
+        for side in range(count):
+            total[side] = ((parts[0, side] + parts[1, side]) + (parts[2, side] + parts[3, side])) + (
+                (parts[4, side] + parts[5, side]) + (parts[6, side] + parts[7, side])
+            )
+    for place in range(eights, period):
+        _add(total, values, first + place, count, mean, squared)
+
+
+@kernel
+def _add(total: np.ndarray, values: np.ndarray, first: int, count: int, mean: np.ndarray, squared: bool) -> None:
+    part = values[first : first + count]  # indices that cannot be negative are taken several at a time
+    if squared:
+        for side in range(len(part)):
+            deviation = part[side] - mean[side]
+            total[side] += deviation * deviation
+    else:
+        for side in range(len(part)):
+            total[side] += part[side]
 
 
 @kernel

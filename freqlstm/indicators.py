@@ -45,25 +45,17 @@ def rsi(candles: Candles, period: int = 14) -> pd.Series[float]:
     warmup = rsi_warmup(period)
 
     def of_stretch(stretch: Candles) -> list[np.ndarray]:
-        close = stretch.close.to_numpy()
+        from freqlstm.indicator_kernels import relative_strength
+
+        close = stretch.close.to_numpy(np.float64)
         move = np.diff(close, prepend=np.nan)
-        gain, loss = _wilder(np.maximum(move, 0.0), period), _wilder(np.minimum(move, 0.0), period)
-        with np.errstate(all="ignore"):
-            value = np.asarray(100.0 * gain / (gain + np.abs(loss)))
+        value = relative_strength(close, period)
         moved = np.append(np.flatnonzero(move != 0), len(close))
         for place in np.flatnonzero(np.diff(moved) > warmup // 3):
             value[moved[place] + warmup // 3 : moved[place + 1]] = np.nan
         return [value]
 
     return _column(_of_stretches(candles, of_stretch, warmup, ["rsi"]))
-
-
-def _wilder(moves: np.ndarray, period: int) -> np.ndarray:
-    """Wilder's mean of moves, the first of which is missing; it begins with the plain mean of the first ``period``."""
-    series = pd.Series(moves)
-    series.iloc[period] = series.iloc[1 : period + 1].mean()
-    series.iloc[:period] = np.nan
-    return series.ewm(alpha=1.0 / period, adjust=False).mean().to_numpy()
 
 
 def macd_warmup(fast: int = 12, slow: int = 26, signal: int = 9) -> int:

@@ -136,16 +136,31 @@ def replay(
     allow_short: bool = False,
 ) -> Simulation:  # fmt: skip
     """One run over the candles of ``tape``; ``parameters`` holds all that every strategy has."""
+    made = records(tape, decisions, parameters, costs, cash, allow_short)
+    curve = pd.DataFrame(made.curve.T, index=tape.times, columns=["equity", "cash"], copy=False)
+    return Simulation(_fills(tape, made.fills), _refusals(tape, made.refusals), curve)
+
+
+class Records(NamedTuple):
+    """A run in arrays, without a Python object for each fill."""
+
+    fills: Any  # of the type kernel.LOG, in order
+    refusals: Any
+    curve: np.ndarray  # shape (2, steps): equity and cash at the close of each step
+
+
+def records(
+    tape: Tape, decisions: Mapping[str, Decisions], parameters: Mapping[str, Any], costs: Costs, cash: float,
+    allow_short: bool = False,
+) -> Records:  # fmt: skip
+    """What :func:`replay` puts names to."""
     flags = _flags(tape, decisions)
     most = int(np.count_nonzero(flags.enter_long != flags.enter_short))  # each such candle sends one entry at most
     fills, refusals = np.recarray(2 * most, kernel.LOG), np.recarray(most, kernel.LOG)
-    equity = np.empty((2, len(tape.times)))  # with cash
-    curve = kernel.Curve(equity[0], equity[1], np.empty(0), np.empty(1))
+    values = np.empty((2, len(tape.times)))
+    curve = kernel.Curve(values[0], values[1], np.empty(0), np.empty(1))
     account = _trade(tape, flags, _terms(tape, parameters, costs, allow_short), cash, fills, refusals, curve)
-    return Simulation(
-        _fills(tape, fills[: account.fills]), _refusals(tape, refusals[: account.refusals]),
-        pd.DataFrame(equity.T, index=tape.times, columns=["equity", "cash"], copy=False),
-    )  # fmt: skip
+    return Records(fills[: account.fills], refusals[: account.refusals], values)
 
 
 def summarize(
