@@ -168,7 +168,7 @@ def summarize(
     return Summary(
         final, final / cash - 1.0, annual, sharpe, sortino, annual / deepest if deepest > 0 else math.nan, deepest,
         int(account.trades), int(account.wins), int(account.refused), float(account.commission),
-        account.exposed / len(tape.times) if days else 0.0,
+        int(account.exposed) / len(tape.times) if days else 0.0,
     )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def _trade(
     symbols = len(tape.symbols)
     books = np.zeros(symbols, kernel.BOOK).view(np.recarray)
     account = np.zeros(1, kernel.ACCOUNT).view(np.recarray)
-    account[0].cash = account[0].equity = account[0].peak = account[0].trough = cash
+    account[0].cash = account[0].equity = account[0].peak = account[0].lowest = cash
     queue = np.zeros(symbols, np.int64)
     kernel.trade(tape.prices, flags, terms, books, queue, account[0], fills, refusals, curve)
     return account[0]
@@ -188,6 +188,11 @@ def _trade(
 def _flags(tape: Tape, decisions: Mapping[str, Any]) -> kernel.Flags:
     """The decisions of all symbols, one after the other."""
     each = [decisions[symbol] for symbol in tape.symbols]
+    for symbol, one, rows in zip(tape.symbols, each, np.diff(tape.prices.first), strict=True):
+        if len(one.enter_long) != rows:
+            raise CandleError(
+                f"The decisions on {symbol} are of {len(one.enter_long):,} candles, and {rows:,} are traded. Cut them to those."
+            )
     enter_long, exit_long, enter_short, exit_short = (
         _joined([np.asarray(getattr(one, name), np.bool_) for one in each]) for name in CONDITIONS
     )
