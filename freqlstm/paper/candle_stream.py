@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -106,10 +107,14 @@ class CandleStream:
             if late:
                 await asyncio.gather(*(self._repair(symbol) for symbol in late))
             for symbol in self._rules:
-                delays[symbol] = min(max(2 * delays[symbol], 0.2), 5.0) if symbol in late and self._missing(symbol) else 0.0
+                delays[symbol] = (
+                    min(max(2 * delays[symbol], 0.2), 5.0) if symbol in late and self._missing(symbol) else 0.0
+                )
                 due[symbol] = clock.ticks() + delays[symbol]
             await self._drop_if_useless()
-            await self._sleep(min([due[symbol] - clock.ticks() for symbol in self._rules if delays[symbol]], default=60.0))
+            await self._sleep(
+                min([due[symbol] - clock.ticks() for symbol in self._rules if delays[symbol]], default=60.0)
+            )
 
     async def _sleep(self, longest: float) -> None:
         """Until the next candle is overdue, a look is asked for, or ``longest`` seconds."""
@@ -117,10 +122,8 @@ class CandleStream:
         overdue = self._assembler.next_ms + self._assembler.step_ms + self._grace_ms
         seconds = (overdue - clock.now()) / 1000 / clock.speed
         wait = min(longest, seconds if seconds > 0 else longest, self._pace.tick * 20)
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(0.001, wait))
-        except TimeoutError:
-            pass
 
     def _missing(self, symbol: str) -> list[int]:
         return self._assembler.missing(symbol, self._client.clock.now(), self._grace_ms)

@@ -58,7 +58,7 @@ class Client(ccxt.pro.binance):  # type: ignore[misc]
                 },
             }
         )
-        self.streaming = {**self.streaming, "keepAlive": KEEP_ALIVE_MS}
+        self.streaming: dict[str, Any] = {**self.describe()["streaming"], "keepAlive": KEEP_ALIVE_MS}
         if target.demo:
             self.enable_demo_trading(True)
         else:

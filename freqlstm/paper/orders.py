@@ -8,6 +8,7 @@ can no longer be accepted, and that is the only proof that counts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from decimal import Decimal
@@ -49,7 +50,9 @@ class Orders:
         self._fetching: set[str] = set()
         self._changed: dict[str, asyncio.Event] = {}
         self.held_back: Callable[[Order], str] = lambda order: ""  # why an order that waits is not wanted any more
-        self.accepted: dict[str, float] = {}  # answered to be accepted, and when (clock ticks): the stream must say so too
+        self.accepted: dict[
+            str, float
+        ] = {}  # answered to be accepted, and when (clock ticks): the stream must say so too
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside everything else; what it cannot cope with halts the gateway."""
@@ -84,7 +87,9 @@ class Orders:
                 return
             order = self._order(cid)
             if order.state == State.INTENT:
-                order = self._mark(order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self.window_ms)
+                order = self._mark(
+                    order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self.window_ms
+                )
             try:
                 body = await self._client.ask("privatePostOrder", self._request(order), weight=1, urgent=True)
                 report = self._read(body, order)
@@ -111,7 +116,10 @@ class Orders:
             body = await self._client.ask(
                 "privatePostOrderCancelReplace", {**self._request(order), **request}, weight=1, urgent=True
             )
-            reports = [self._read(body["cancelResponse"], self._order(former)), self._read(body["newOrderResponse"], order)]
+            reports = [
+                self._read(body["cancelResponse"], self._order(former)),
+                self._read(body["newOrderResponse"], order),
+            ]
         except CallFailed as failure:
             data = failure.answer.data if isinstance(failure.answer.data, dict) else {}
             if failure.outcome in (Outcome.REJECTED, Outcome.NOT_SENT):
@@ -277,10 +285,14 @@ class Orders:
         """Take in what a message says; the same message twice, or an old one late, changes nothing."""
         order = self._journal.order(report.cid)
         if order is None or order.epoch != self._journal.epoch:
-            self._journal.event("foreign order", self._client.clock.now_ms(), cid=report.cid, symbol=report.symbol, state=report.state)
+            self._journal.event(
+                "foreign order", self._client.clock.now_ms(), cid=report.cid, symbol=report.symbol, state=report.state
+            )
             return
         if order.state in (State.NOT_ACCEPTED, State.REJECTED) and report.state != State.REJECTED:
-            self._journal.event("contradiction", self._client.clock.now_ms(), cid=order.cid, ours=order.state, theirs=report.state)
+            self._journal.event(
+                "contradiction", self._client.clock.now_ms(), cid=order.cid, ours=order.state, theirs=report.state
+            )
             order, _ = self._journal.update_order(order.cid, state=State.SENT, note=f"found after it was {order.state}")
         if report.state.final:
             self._ending.setdefault(order.cid, (report.state, report.note))
@@ -376,16 +388,12 @@ class Orders:
     async def _pause(self, cid: str, seconds: float) -> None:
         """Wait, but no longer than until something happens to the order."""
         event = self._changed.setdefault(cid, asyncio.Event())
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), seconds)
-        except TimeoutError:
-            pass
 
     async def _quietly(self, work: Awaitable[Any]) -> None:
-        try:
+        with contextlib.suppress(CallFailed):
             await work
-        except CallFailed:
-            pass
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -81,7 +81,9 @@ def _connection_of(url: str) -> dict[str, Any]:
         with build_opener(ProxyHandler({})).open(f"{url.rstrip('/')}/control/connect", timeout=5) as answer:
             told = json.load(answer)
     except (OSError, ValueError) as error:
-        raise ExchangeUnavailable(f"No sandbox answers at {url} ({error}). Start one with `freqlstm sandbox`.") from error
+        raise ExchangeUnavailable(
+            f"No sandbox answers at {url} ({error}). Start one with `freqlstm sandbox`."
+        ) from error
     if not isinstance(told, dict) or not {"tls_port", "authority", "keys", "speed"} <= told.keys():
         raise BadAnswer(f"What answers at {url} is no sandbox. Start one with `freqlstm sandbox`.")
     return told
