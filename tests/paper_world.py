@@ -59,7 +59,8 @@ class World:
 
     def open(self) -> None:
         """Start the exchange; after :meth:`shut` on the same ports."""
-        self.sandbox = Sandbox(self.market, Terms(start=START, **self._terms), state=self._state, **self._ports)
+        terms = Terms(start=START, **self._terms)
+        self.sandbox = self.do(lambda: Sandbox(self.market, terms, state=self._state, **self._ports))
         self.run(self.sandbox.start())
         self._ports = {"port": self.sandbox.port, "tls_port": self.sandbox.tls_port}
         self.target, self.keys = sandbox(self.sandbox.url)
