@@ -7,20 +7,28 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from paper_world import BTC, QUICK, World, agrees, becomes, bundles, events, final, halt, intent, shown, trading, until
+from paper_world import (
+    BTC,
+    QUICK,
+    World,
+    agrees,
+    becomes,
+    bundles,
+    crash,
+    events,
+    final,
+    halt,
+    intent,
+    shown,
+    trading,
+    until,
+)
 
 from freqlstm.errors import JournalError, LedgerError
-from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.limits import KillSwitch, Stop
 from freqlstm.paper.records import LIMIT, SELL, STOP, Order, State
 
 POST = {"path": "/api/v3/order", "method": "POST"}
-
-
-def crash(world: World, gateway: Gateway) -> None:
-    """End a gateway as a kill would: nothing is written any more, no connection is closed in good order."""
-    gateway.journal.failed = "it was killed"
-    world.release(gateway)
 
 
 def test_an_order_whose_fate_was_unknown_at_the_crash_is_found_at_the_next_start(world: World) -> None:
