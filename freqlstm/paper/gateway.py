@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from freqlstm.candles import step_of
 from freqlstm.errors import JournalError, PaperError
 from freqlstm.paper.account import balances_of
-from freqlstm.paper.engine_room import EngineRoom, client_order_id
+from freqlstm.paper.engine_room import EngineRoom
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys
 from freqlstm.paper.limits import KillSwitch, Limits, Standing, Stop
@@ -133,7 +133,7 @@ class Gateway:
 
     def client_order_id(self, symbol: str, open_ms: int, seq: int) -> str:
         """The id of the ``seq``-th order decided at the close of the bar ``open_ms``: the same at every restart."""
-        return client_order_id(self.journal, self.rules(symbol).id, open_ms, seq)
+        return self._room.name(self.rules(symbol).symbol, open_ms, seq)
 
     def submit(self, intent: Intent) -> Order:
         """Journal an order and send it. Returns at once, when it is on the disk and before the exchange has answered.
@@ -226,6 +226,10 @@ class Gateway:
     def balances(self) -> dict[str, Balance]:
         """What the account holds now, by REST."""
         return balances_of(self._ask(self._room.client.ask("privateGetAccount", {}, weight=20)))
+
+    def wallet(self) -> dict[str, Balance]:
+        """What the account held when it was last told of, by stream or at the start: at once, without asking."""
+        return dict(self._room.stream.wallet)
 
     def ledger(self) -> dict[str, Decimal]:
         """What the account must hold of each asset by the journal: what it began with, and every fill since."""

@@ -1,7 +1,6 @@
 """The journal of a session: everything that was decided, sent and filled, in one SQLite file.
 
-It is written before anything is sent, and a fact is on the disk when the method that writes it returns. One process
-writes (a lock file beside it says so); any number may read.
+It is written before anything is sent, and a fact is on the disk when the method that writes it returns.
 """
 
 from __future__ import annotations
@@ -9,93 +8,41 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from freqlstm.errors import JournalError
-from freqlstm.files import explained, make_folder
+from freqlstm.paper.database import Database, marks
 from freqlstm.paper.keys import hide
 from freqlstm.paper.records import FINAL, Balance, Candle, Fill, Order, SessionFacts
 from freqlstm.paper.rows import CANDLE, FILL, ORDER, candle_of, candle_row, fill_of, fill_row, order_of, order_row, text
 from freqlstm.paper.schema import SCHEMA, VERSION
 
 
-class Journal:
-    """The open journal of a session; every method may be called from any thread.
-
-    After a write has failed, every further one fails too: what is in memory may no longer be what is on the disk, and
-    the way on is to start again.
-    """
+class Journal(Database):
+    """The open journal of a session."""
 
     def __init__(self, path: Path, facts: SessionFacts) -> None:
         """Open the journal at ``path`` for writing, or begin it; refuse one that belongs to another session."""
-        self.path = path
-        self.failed = ""  # why nothing can be written any more
-        self._mutex = threading.RLock()
-        with explained(path):
-            make_folder(path.parent)
-        self._lock: BaseFileLock | None = FileLock(f"{path}.lock")
+        super().__init__(path, writes=True)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise JournalError(
-                f"Another trader is writing {path}. Stop it with `freqlstm paper stop`, or start this one with another "
-                f"session name."
-            ) from None
-        try:
-            self._connection = self._connect(f"file:{_quoted(path)}?mode=rwc")
             self._begin(facts)
         except BaseException:
-            self._lock.release()
+            self.close()
             raise
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Open an existing journal for reading alone, also while a trader writes it."""
         self = cls.__new__(cls)
-        self.path, self.failed, self._mutex, self._lock = path, "It was opened for reading.", threading.RLock(), None
-        if not path.is_file():
-            raise JournalError(f"There is no journal {path}. `freqlstm paper` begins one.")
-        self._connection = self._connect(f"file:{_quoted(path)}?mode=ro")
+        Database.__init__(self, path, writes=False)
         self._load()
         return self
 
-    def close(self) -> None:
-        with self._mutex:
-            self._connection.close()
-        if self._lock is not None:
-            self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     # The session
-
-    def _connect(self, uri: str) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
-            connection.execute("PRAGMA synchronous = FULL")
-            if uri.endswith("rwc"):
-                connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.Error as error:
-            raise JournalError(
-                f"{self.path} cannot be opened as a journal ({error}). Move it away, or mend the disk."
-            ) from error
-        return connection
 
     def _begin(self, facts: SessionFacts) -> None:
         if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'session'"):
@@ -257,7 +204,7 @@ class Journal:
         with self._writing() as connection:
             for fill in fills:
                 row = (epoch, *fill_row(fill))
-                if connection.execute(f"INSERT OR IGNORE INTO fills VALUES ({_marks(row)})", row).rowcount:
+                if connection.execute(f"INSERT OR IGNORE INTO fills VALUES ({marks(row)})", row).rowcount:
                     fresh.append(fill)
             if changes:
                 columns = ", ".join(f"{name} = ?" for name in changes)
@@ -316,52 +263,5 @@ class Journal:
         rows = self._rows(f"SELECT time_ms, kind, facts FROM events {where} ORDER BY id", *values)
         return [(time_ms, name, json.loads(facts)) for time_ms, name, facts in rows]
 
-    # SQLite
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._mutex:
-            if self.failed:
-                raise JournalError(f"{self.path} cannot be written. {self.failed}")
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                self.failed = f"Writing it failed: {error}. Free some space or mend the disk, then start again."
-                self._roll_back()
-                raise JournalError(f"{self.path} cannot be written. {self.failed}") from error
-            except BaseException:
-                self._roll_back()
-                raise
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
-        """Insert rows whose key is not there yet; how many those were."""
-        count = 0
-        with self._writing() as connection:
-            for row in rows:
-                done = connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({_marks(row)})", row)
-                count += done.rowcount
-        return count
-
-    def _rows(self, statement: str, *values: Any) -> list[Any]:
-        with self._mutex:
-            try:
-                return self._connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                raise JournalError(f"{self.path} cannot be read ({error}).") from error
-
     def _orders(self, where: str, *values: Any) -> list[Order]:
         return [order_of(row) for row in self._rows(f"SELECT {ORDER} FROM orders WHERE {where}", *values)]
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _marks(row: Sequence[Any]) -> str:
-    return ", ".join("?" * len(row))

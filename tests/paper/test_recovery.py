@@ -234,3 +234,15 @@ def test_the_kill_switch_stops_cancels_or_sells_everything(world: World, how: St
     gateway.switch.reset()
     until(lambda: not gateway.health().halted)
     assert final(gateway, gateway.submit(intent(gateway, 4))).state == State.FILLED
+
+
+def test_an_order_that_was_known_to_be_over_but_not_by_which_trades_is_completed(world: World) -> None:
+    gateway = trading(world)
+    order = final(gateway, gateway.submit(intent(gateway)))
+    with gateway.journal._writing() as connection:  # as a crash between two messages leaves it
+        connection.execute("DELETE FROM fills")
+        connection.execute("UPDATE orders SET state = 'open'")
+    crash(world, gateway)
+    again = world.gateway()
+    assert final(again, order).state == State.FILLED
+    agrees(world, again)
