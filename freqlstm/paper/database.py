@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,6 +47,10 @@ class Database:
         except BaseException:
             self._release()
             raise
+
+    def held(self) -> AbstractContextManager[object]:
+        """No other thread reads or writes inside this block."""
+        return self._mutex
 
     def close(self) -> None:
         with self._mutex:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from freqlstm.errors import FreqlstmError, JournalError
-from freqlstm.paper.account import Account, balances_of
+from freqlstm.paper.account import Account, Difference, balances_of
 from freqlstm.paper.assembler import Assembler
 from freqlstm.paper.breaker import Breaker
 from freqlstm.paper.candle_stream import CandleStream
@@ -23,10 +23,10 @@ from freqlstm.paper.limits import KillSwitch
 from freqlstm.paper.money import SymbolRules
 from freqlstm.paper.order_stream import OrderStream
 from freqlstm.paper.orders import Orders
-from freqlstm.paper.outcome import CallFailed
+from freqlstm.paper.outcome import TOO_LITTLE, CallFailed
 from freqlstm.paper.pace import Pace
 from freqlstm.paper.records import Bundle, Halt, Health, OrderEvent
-from freqlstm.paper.recovery import reach, read_account, read_rules, recover
+from freqlstm.paper.recovery import TRIES, reach, read_account, read_rules, recover, was_reset
 from freqlstm.paper.target import Target
 
 LOG = logging.getLogger(__name__)
@@ -69,11 +69,12 @@ class EngineRoom:
         self.rules = {}
         self.fatal = ""  # why the gateway has stopped for good
         self._halts: dict[str, str] = {}  # what: why no entries are sent
+        self.on_bar: Callable[[int], object] = lambda now_ms: None
         self._live = False
         self._over = asyncio.Event()
         self._connected = {True: 0.0, False: 0.0}  # when (clock ticks): of orders, of candles
         self._reconnects = -2  # the first two connections are none
-        self._wake = asyncio.Event()
+        self._doubt = asyncio.Event()  # the account may not hold what it must
 
     # Life
 
@@ -87,6 +88,7 @@ class EngineRoom:
                 self._guarded(self.candles.watch()),
                 self._guarded(self._keep_house()),
                 self._guarded(self._keep_time()),
+                self._guarded(self._keep_books()),
             ]
             if not self._poll:
                 tasks += [self._guarded(self.candles.listen()), self._guarded(self.stream.listen())]
@@ -231,9 +233,12 @@ class EngineRoom:
 
     def _bundle(self, bundle: Bundle) -> None:
         self.resume("candles")
+        self.on_bar(self.clock.now_ms())
         self._deliver(bundle)
 
     def _emit(self, event: OrderEvent) -> None:
+        if event.order.note.startswith(TOO_LITTLE):
+            self._doubt.set()
         if self._live:
             self._told(event)
 
@@ -263,13 +268,39 @@ class EngineRoom:
             else:
                 self.resume("clock")
 
+    async def _keep_books(self) -> None:
+        """Compare ledger and balances now and then; while they differ, no entries, and after a reset nothing at all."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.pace.audit):
+                    await self._doubt.wait()
+            self._doubt.clear()
+            differences: list[Difference] = []
+            for attempt in range(TRIES):
+                try:
+                    account = await self.client.ask("privateGetAccount", {"omitZeroBalances": "true"}, weight=20)
+                except CallFailed:
+                    break
+                differences = self.account.differences(balances_of(account))
+                if not differences:
+                    self.resume("ledger")
+                    break
+                await asyncio.sleep(self.pace.tick * 2**attempt)  # a fill may be on its way
+                await self.orders.recover()
+            else:
+                if await was_reset(self.client, self._journal, self.account, self.pace):
+                    self.fail(
+                        "The exchange no longer knows orders that it had accepted: it was reset. Start again: a new epoch begins."
+                    )
+                    return
+                self.halt(
+                    "ledger", f"The account holds {'; '.join(map(str, differences))}. No entries until they agree."
+                )
+
     async def _keep_house(self) -> None:
         looked = self.clock.ticks()
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.pace.tick):
-                    await self._wake.wait()
-            self._wake.clear()
+            await asyncio.sleep(self.pace.tick)
             now = self.clock.ticks()
             self.look_at_switch()
             if now - looked >= (min(1.0, self.pace.look) if self._poll else self.pace.look):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from freqlstm.paper.money import WIRE_TYPES, plain
-from freqlstm.paper.outcome import CLOCK, KEYS, CallFailed, Outcome
+from freqlstm.paper.outcome import CLOCK, KEYS, TOO_LITTLE, CallFailed, Outcome
 from freqlstm.paper.records import LIMIT, STOP, Order, State
 from freqlstm.paper.tracker import Tracker
 
@@ -157,7 +157,7 @@ def refusal_of(failure: CallFailed) -> str:
     """Why the exchange refused an order, in one line."""
     message = failure.answer.message
     if "insufficient balance" in message:
-        return f"too little balance: {message}"
+        return f"{TOO_LITTLE}: {message}"
     if failure.code in KEYS:
         return f"the exchange refuses the API keys: {message}"
     return message or str(failure)

@@ -212,8 +212,9 @@ class Tracker:
             self.spawn(self._trades(cid))
         if not changes and not fills:
             return
-        after, fresh = self._journal.update_order(cid, fills, **changes)
-        self._account.add(fresh)
+        with self._journal.held():  # whoever reads of the fill finds it in the position too
+            after, fresh = self._journal.update_order(cid, fills, **changes)
+            self._account.add(fresh)
         if after.state != order.state or fresh:
             self._tell(OrderEvent(after, tuple(fresh)))
 
