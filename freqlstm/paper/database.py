@@ -1,4 +1,4 @@
-"""One SQLite file with one writer, whose writes are on the disk when they return."""
+"""One SQLite file with one writer, whose writes survive whatever happens to the process."""
 
 from __future__ import annotations
 
@@ -82,11 +82,13 @@ class Database:
         return connection
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, *, soon: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction. ``soon``: it outlives this process at once, but a power cut only with the next one without it."""
         with self._mutex:
             if self.failed:
                 raise JournalError(f"{self.path} cannot be written. {self.failed}")
             try:
+                self._connection.execute(f"PRAGMA synchronous = {'NORMAL' if soon else 'FULL'}")
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -102,10 +104,10 @@ class Database:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
+    def _insert(self, table: str, rows: Iterable[Sequence[Any]], *, soon: bool = False) -> int:
         """Insert rows whose key is not there yet; how many those were."""
         count = 0
-        with self._writing() as connection:
+        with self._writing(soon=soon) as connection:
             for row in rows:
                 done = connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks(row)})", row)
                 count += done.rowcount

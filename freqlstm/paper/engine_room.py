@@ -259,7 +259,7 @@ class EngineRoom:
             except CallFailed:
                 wait = min(5.0, wait)
                 continue
-            if self.clock.jump_ms:
+            if self.clock.jump_ms and not self._target.stepped:
                 self.halt(
                     "clock",
                     f"The exchange's clock jumped by {self.clock.jump_ms / 1000:+,.1f} s; no entries until it keeps time again.",

@@ -1,6 +1,7 @@
 """The journal of a session: everything that was decided, sent and filled, in one SQLite file.
 
-It is written before anything is sent, and a fact is on the disk when the method that writes it returns.
+It is written before anything is sent. An order, a fill, an epoch is on the disk when the method that writes it returns;
+what can be had again, such as candles, survives this process at once and a power cut with the next order.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ class Journal(Database):
     def add_bars(self, candles: Mapping[str, Candle], source: str, delivered_ms: int, stale: bool) -> None:
         """The candles of one bar as they are handed to the strategy."""
         self._insert(
-            "bars", [(symbol, *candle_row(each), source, delivered_ms, int(stale)) for symbol, each in candles.items()]
+            "bars",
+            [(symbol, *candle_row(each), source, delivered_ms, int(stale)) for symbol, each in candles.items()],
+            soon=True,
         )
 
     def bars(self, symbol: str, since_ms: int = 0) -> list[Candle]:
@@ -147,7 +150,7 @@ class Journal(Database):
 
     def add_revision(self, symbol: str, candle: Candle, source: str, seen_ms: int) -> None:
         """Other values of a bar than those that were decided upon."""
-        self._insert("revisions", [(symbol, *candle_row(candle), source, seen_ms)])
+        self._insert("revisions", [(symbol, *candle_row(candle), source, seen_ms)], soon=True)
 
     def revisions(self) -> list[tuple[str, Candle]]:
         rows = self._rows(f"SELECT symbol, {CANDLE} FROM revisions ORDER BY seen_ms")
@@ -155,7 +158,7 @@ class Journal(Database):
 
     def add_gap(self, symbol: str, open_ms: int, noted_ms: int) -> None:
         """A candle that the exchange itself does not have."""
-        self._insert("gaps", [(symbol, open_ms, noted_ms)])
+        self._insert("gaps", [(symbol, open_ms, noted_ms)], soon=True)
 
     def gaps(self) -> list[tuple[str, int]]:
         return [
@@ -164,7 +167,7 @@ class Journal(Database):
 
     def add_predictions(self, rows: Iterable[tuple[str, int, str, float | None, str]]) -> None:
         """Rows of (symbol, open_ms, column, value, model); the first value of a bar stays."""
-        self._insert("predictions", rows)
+        self._insert("predictions", rows, soon=True)
 
     def predictions(self, symbol: str, name: str, since_ms: int = 0) -> list[tuple[int, float | None]]:
         """(open_ms, value) of one column, in order."""
@@ -175,7 +178,7 @@ class Journal(Database):
 
     def add_decisions(self, rows: Iterable[tuple[str, int, str, str, bool]]) -> None:
         """Rows of (symbol, open_ms, condition, what fired, whether it was acted upon)."""
-        self._insert("decisions", rows)
+        self._insert("decisions", rows, soon=True)
 
     def decisions(self, symbol: str, since_ms: int = 0) -> list[tuple[int, str, str, bool]]:
         """(open_ms, condition, what fired, whether it was acted upon), in order."""
@@ -187,7 +190,7 @@ class Journal(Database):
 
     def add_model(self, id: str, symbol: str, since_ms: int, digest: str) -> None:
         """The model that speaks from ``since_ms`` on."""
-        self._insert("models", [(id, symbol, since_ms, digest)])
+        self._insert("models", [(id, symbol, since_ms, digest)], soon=True)
 
     # Orders and fills
 
@@ -246,7 +249,7 @@ class Journal(Database):
 
     def add_balances(self, time_ms: int, balances: Mapping[str, Balance], why: str) -> None:
         rows = [(time_ms, asset, text(one.free), text(one.locked), why) for asset, one in balances.items()]
-        self._insert("balances", rows)
+        self._insert("balances", rows, soon=True)
 
     def day_profit(self, day: str, profit: Decimal) -> Decimal:
         """The profit with which ``day`` (2024-01-31) began: the first that was ever given for it."""
@@ -255,7 +258,7 @@ class Journal(Database):
 
     def event(self, kind: str, time_ms: int, **facts: Any) -> None:
         """Anything else worth knowing later, as JSON."""
-        self._insert("events", [(None, time_ms, kind, hide(json.dumps(facts, default=str)))])
+        self._insert("events", [(None, time_ms, kind, hide(json.dumps(facts, default=str)))], soon=True)
 
     def events(self, kind: str | None = None) -> list[tuple[int, str, dict[str, Any]]]:
         """(time_ms, kind, facts), in order."""

@@ -126,7 +126,7 @@ def test_a_session_begins_with_the_candle_that_it_is_told(world: World) -> None:
 
 
 def test_a_clock_that_jumps_by_an_hour_halts_entries_and_recovers(world: World) -> None:
-    gateway = world.gateway()
+    gateway = world.gateway(target=dataclasses.replace(world.target, stepped=False))
     follow(world, gateway, 1)
     world.do(lambda: world.sandbox.skew(3_600_000))
     assert "The exchange's clock jumped by +3,600" in halt(gateway).reason
@@ -136,6 +136,7 @@ def test_a_clock_that_jumps_by_an_hour_halts_entries_and_recovers(world: World) 
     until(lambda: not gateway.health().halted)
     (bundle,) = follow(world, gateway, 1)
     assert shown(bundle, BTC) == world.candles(BTC, 1, 61)[0]
+    until(lambda: not gateway.health().halted)
     assert gateway.submit(intent(gateway)).state == State.SENT
 
 
