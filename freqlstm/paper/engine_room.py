@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from freqlstm.errors import FreqlstmError, JournalError
+from freqlstm.errors import FreqlstmError, JournalError, PaperError
 from freqlstm.paper.account import Account, Difference, balances_of
 from freqlstm.paper.assembler import Assembler
 from freqlstm.paper.breaker import Breaker
@@ -115,7 +115,7 @@ class EngineRoom:
             target=self._target,
         )  # fmt: skip
         if self.fatal:
-            raise JournalError(self.fatal)
+            raise PaperError(self.fatal)
         now = self.clock.now_ms()
         first = self._first_bar(now, since_ms)
         assembler = Assembler(self._pairs, self._step_ms, first, self.pace.stale_after)

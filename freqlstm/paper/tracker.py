@@ -108,7 +108,8 @@ class Tracker:
                 return
             except CallFailed as failure:
                 if failure.code == NO_SUCH_ORDER and order.exchange_id is not None:
-                    if delay > 1:  # it was accepted and is gone, time after time
+                    visible = (order.sent_ms or 0) + order.window_ms + self._slack_ms  # by then at the latest
+                    if delay > 1 and self._client.clock.now() > visible:  # it was accepted and is gone
                         self._fail(f"The exchange no longer knows order {cid}, which it had accepted: it was reset.")
                         return
                 elif failure.code == CLOCK:
