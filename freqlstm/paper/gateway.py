@@ -261,6 +261,16 @@ class Gateway:
         """The exchange's clock, as far as it is known here."""
         return self._room.clock.now_ms()
 
+    def clock_warning(self) -> str:
+        """One line if this computer's clock is off, which harms nobody here; empty if it is right."""
+        off = self._room.clock.offset_ms / 1000
+        if abs(off) < 1 or self._room.target.name == "sandbox":  # which lives in another time
+            return ""
+        return (
+            f"This computer's clock is {abs(off):,.1f} s {'behind' if off > 0 else 'ahead of'} the exchange's. The exchange's is "
+            f"used; set this one right all the same."
+        )
+
     def health(self) -> Health:
         """How the streams, the clock and the request limits are."""
         return self._room.health()
