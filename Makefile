@@ -8,13 +8,14 @@ READY := $(VENV)/ready
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
 
-.PHONY: help backtest test check bench clean
+.PHONY: help backtest test check bench parity clean
 
 help:
 	@echo "make backtest   an LSTM strategy on the demo market, to an HTML tearsheet"
 	@echo "make test       the whole test suite"
 	@echo "make check      formatting, lint, types, spelling and the test suite"
 	@echo "make bench      the performance figures"
+	@echo "make parity     100,000 random runs in both engines, which must come out the same"
 	@echo "make clean      remove what building and checking left behind"
 
 backtest: $(READY)
@@ -30,8 +31,16 @@ check: $(READY)
 	$(BIN)/codespell
 	$(MAKE) test
 
-bench: $(READY)
+bench: $(VENV)/rivals
 	$(BIN)/python -m benchmarks
+
+# A row whose rival cannot be installed says so and is measured without it.
+$(VENV)/rivals: benchmarks/requirements.txt $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $< -c requirements.lock && touch $@ || \
+		echo "Not all rivals could be installed."
+
+parity: $(READY)
+	$(BIN)/python tests/parity.py --cases 100000
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -44,7 +44,10 @@ class Desk:
         enters = decisions.enter_long | decisions.enter_short
         self.enters = enters.tobytes()
         self._entries = np.flatnonzero(enters)  # rows
-        self._low, self._high = (brief.candles.frame[name].to_numpy() for name in ("low", "high"))
+        self._lows, self._highs, self._closes = (
+            brief.candles.frame[name].to_numpy() for name in ("low", "high", "close")
+        )
+        self._quiet_until = 0  # the row that the newest search for a row to act on has found
         self._exits = np.flatnonzero(decisions.exit_long), np.flatnonzero(decisions.exit_short)
 
     def step(self) -> None:
@@ -54,6 +57,8 @@ class Desk:
             return
         self.seen = seen
         row = seen - 1
+        if row < self._quiet_until:
+            return
         if self.busy:
             self._follow(row)
         if not self.busy and self.enters[row]:
@@ -68,6 +73,11 @@ class Desk:
         """The row on which this desk may act, or one of its stops and limits fill; the number of rows if there is none."""
         if self.entry is not None:
             return self.seen
+        if self.seen > self._quiet_until or not self._quiet_until:
+            self._quiet_until = self._search()
+        return self._quiet_until
+
+    def _search(self) -> int:
         if not self.busy:
             return self._first(self._entries)
         row = self._first(self._exits[0 if self.position.size > 0 else 1])
@@ -78,18 +88,39 @@ class Desk:
 
     def _touched(self, end: int) -> int:
         """The first row from the next on, before ``end``, whose candle touches a stop or a limit; else ``end``."""
-        below, above = -math.inf, math.inf
+        below, above, trail = -math.inf, math.inf, None
         for order in self.protection:
-            if (order.exectype == bt.Order.Stop) == order.issell():
+            if order.exectype == bt.Order.StopTrail:
+                trail = order
+            elif (order.exectype == bt.Order.Stop) == order.issell():
                 below = max(below, order.created.price)
             else:
                 above = min(above, order.created.price)
+        level = trail.created.price if trail is not None else 0.0
         for first in range(self.seen, end, 1024):
             last = min(end, first + 1024)
-            touched = (self._low[first:last] <= below) | (self._high[first:last] >= above)
+            low, high = self._lows[first:last], self._highs[first:last]
+            touched = (low <= below) | (high >= above)
+            if trail is not None:
+                levels = self._trail(trail, level, first, last)
+                touched |= low <= levels[:-1] if trail.issell() else high >= levels[:-1]
+                level = levels[-1]
             if touched.any():
                 return first + int(np.argmax(touched))
         return end
+
+    def _trail(self, order: Any, level: float, first: int, last: int) -> np.ndarray:
+        """The trailing stop on each of the rows, and after them, if it is at ``level`` on the first. Shape (rows + 1,)."""
+        close, share = self._closes[first:last], order.created.trailpercent
+        levels = close - close * share if order.issell() else close + close * share
+        follow = np.maximum if order.issell() else np.minimum
+        return np.asarray(follow.accumulate(np.concatenate([[level], levels])))
+
+    def pass_over(self, row: int) -> None:
+        """Let the trailing stop follow the closes from the next row up to ``row``, which nobody visits."""
+        for order in self.protection:
+            if order.exectype == bt.Order.StopTrail and row > self.seen:
+                order.created.price = float(self._trail(order, order.created.price, self.seen, row)[-1])
 
     def _first(self, rows: np.ndarray) -> int:
         at = int(np.searchsorted(rows, self.seen))
@@ -149,7 +180,7 @@ class Desk:
             self._rest("stop_loss", exectype=bt.Order.Stop, price=paid * (1 - side * p.stop_loss))
         if p.trailing_stop:
             self._rest("trailing_stop", exectype=bt.Order.StopTrail, trailpercent=p.trailing_stop)
-        if p.take_profit and side * p.take_profit < 1:
+        if p.take_profit and -side * p.take_profit < 1:  # no price falls by all of itself
             self._rest("take_profit", exectype=bt.Order.Limit, price=paid * (1 + side * p.take_profit))
 
     def _rest(self, reason: str, **kind: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from freqlstm.backtest import backtest
 from freqlstm.costs import Costs, market_rules
+from freqlstm.engines.choice import check_engine, require_conditions_alone
 from freqlstm.errors import NoCandles, RunError, UnknownName, UsageError
 from freqlstm.folds import FoldPlan, duration
 from freqlstm.job import Job, SignalUse
@@ -28,6 +29,7 @@ from freqlstm.store import CandleStore, Project
 from freqlstm.strategy import check_parameters, signals_of
 from freqlstm.timerange import timerange_text
 
+OTHERS = ("evaluation.json", "sweep.json")  # what tells the folders of other results from those of backtests
 MOST_CASH = 1e15  # units of the quote asset: beyond it, sizes in lots and cents are no longer exact
 
 
@@ -39,6 +41,7 @@ class Run(Selection):
     cash: float = 10_000.0  # quote asset
     seed: int = 1
     allow_short: bool = False
+    engine: str = "backtrader"
     parameters: Mapping[str, Any] = field(default_factory=dict)  # of the strategy
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name in the strategy -> parameters
     costs: Costs = field(default_factory=Costs)
@@ -51,6 +54,7 @@ class Run(Selection):
             raise UsageError(f"The cash is {self.cash!r}. It must be {right}, in units of the quote asset.")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"The seed is {self.seed}. It must be a whole number between 0 and {2**31 - 1}.")
+        check_engine(self.engine)
 
     def as_dict(self) -> dict[str, Any]:
         """The run as the tables and keys of a run file."""
@@ -69,24 +73,33 @@ def read_run(path: Path) -> Run:
         raise UsageError(
             f"{path} is the run file of an evaluation, not of a backtest. `freqlstm evaluate {path}` runs it."
         )
+    if "sweep" in content:
+        raise UsageError(f"{path} is the run file of a sweep, not of a backtest. `freqlstm sweep -c {path}` runs it.")
     return run_of(content, str(path))
 
 
 def run_of(content: Mapping[str, Any], where: str) -> Run:
     """A run from the tables and keys of a run file; ``where`` names it in messages."""
-    values = checked_keys(Run, content, where)
+    return Run(**run_values(Run, content, where))
+
+
+def run_values(kind: type[Run], content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a run, or of what extends one, from the tables and keys of its run file."""
+    values = checked_keys(kind, content, where)
     if "strategy" not in values:
         raise UsageError(f'{where} names no strategy. Add a line such as strategy = "lstm_rsi".')
-    for name, kind in (("costs", Costs), ("folds", FoldPlan)):
+    for name, table in (("costs", Costs), ("folds", FoldPlan)):
         if name in values:
-            values[name] = kind(**checked_keys(kind, values[name], f"[{name}] of {where}"))
-    return Run(**values)
+            values[name] = table(**checked_keys(table, values[name], f"[{name}] of {where}"))
+    return values
 
 
 def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: bool = True) -> Job:
     """Find the plugins and candles that ``run`` names; what a person should know is added to ``warn``."""
     strategy = find("strategy", run.strategy, project.root)
     kind = strategy.load()
+    if run.engine == "compiled":
+        require_conditions_alone(kind)
     parameters = {**in_a_file(check_parameters(kind, run.parameters)), **run.parameters}
     uses = signal_uses(kind, run, project)
     known = {
@@ -118,7 +131,7 @@ def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: boo
         strategy=strategy, parameters=parameters,
         signals={name: SignalUse(use.plugin, known[name].parameters) for name, use in uses.items()},
         market=market, start=start, end=end, folds=run.folds, rules=rules, costs=run.costs, cash=run.cash, seed=run.seed,
-        allow_short=run.allow_short,
+        allow_short=run.allow_short, engine=run.engine,
     )  # fmt: skip
 
 
@@ -185,12 +198,12 @@ def save(result: Result, project: Project) -> tuple[Result, Path]:
 
 
 def find_run(project: Project, run_id: str) -> Path:
-    """The folder of a backtest, by its id or its beginning; "latest" is the newest. Evaluations lie beside them."""
+    """The folder of a backtest, by its id or its beginning; "latest" is the newest. Evaluations and sweeps lie beside them."""
     folders = (
         sorted(
             path
             for path in project.results.glob("*")
-            if path.is_dir() and not path.name.startswith(".") and not (path / "evaluation.json").is_file()
+            if path.is_dir() and not path.name.startswith(".") and not any((path / name).is_file() for name in OTHERS)
         )
         if project.results.is_dir()
         else []
@@ -198,6 +211,10 @@ def find_run(project: Project, run_id: str) -> Path:
     if (project.results / run_id / "evaluation.json").is_file():
         raise UsageError(
             f"{run_id} is an evaluation, not a backtest. `freqlstm evaluate {shown(project.results / run_id / 'run.toml')}` makes it again."
+        )
+    if (project.results / run_id / "sweep.json").is_file():
+        raise UsageError(
+            f"{run_id} is a sweep, not a backtest. `freqlstm sweep -c {shown(project.results / run_id / 'run.toml')}` makes it again."
         )
     if not folders:
         raise RunError(f"There is no run in {project.results} yet. `freqlstm backtest --strategy lstm_rsi` makes one.")

@@ -13,18 +13,19 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
+from freqlstm.compiling import announced
 from freqlstm.errors import Diverged, PluginError
+from freqlstm.inference import ASKED, forward, outputs
 from freqlstm.progress import Progress
 from freqlstm.recording import Snapshot, recorder
-from freqlstm.windows import gather
 
-BLOCK = 512  # windows predicted at a time, always so many: the bits of a product may depend on its shape
 PATIENCE = 1  # epochs without a better validation error before training stops
 
 
@@ -76,6 +77,7 @@ class Trainable(Protocol):
     batch: int  # windows in each step
     learning_rate: float  # the highest of the one cycle
     weight_decay: float
+    xla: bool
 
     def built(self, n_features: int) -> keras.Model: ...
     def loss(self) -> keras.losses.Loss: ...
@@ -109,7 +111,7 @@ class Training:
         self.trainer.compile(
             self.optimizer,
             signal.loss(),
-            jit_compile=backend == "jax",  # which runs every operation by itself otherwise
+            jit_compile=backend == "jax" or (signal.xla and backend == "tensorflow"),  # JAX is slow without
             steps_per_execution=1 if backend == "torch" else 16,  # torch knows of no more
         )
 
@@ -141,7 +143,8 @@ class Training:
             history = self.trainer.fit(
                 self.rows[order], self.labels[order], batch_size=signal.batch, epochs=1, shuffle=False, verbose=0
             )
-            output = outputs(self.network, self.matrix, self.check_rows, signal.lookback)
+            with announced(partial(_note, progress, member * signal.epochs + len(epochs), total, name), "predictions"):
+                output = outputs(self.network, self.matrix, self.check_rows, signal.lookback)
             figures = {
                 "loss": float(history.history["loss"][0]),  # the mean over the epoch's steps
                 "validation_error": float(loss(self.check_labels, output.astype(np.float32)[:, None])),
@@ -156,6 +159,10 @@ class Training:
                 arrays = {**_arrays(self.network, "network"), **_arrays(network, "best")}
                 arrays |= {**_arrays(self.optimizer, "optimizer"), "output": best}
                 record.epoch(key, Snapshot(arrays, epochs, shuffle.bit_generator.state))
+        way = forward(network, signal.lookback, self.matrix.shape[1])
+        some = self.check_rows[:: -(-len(self.check_rows) // ASKED)]
+        if not way.compare(self.matrix, some):
+            best = way.outputs(self.matrix, self.check_rows)
         progress((member + 1) * signal.epochs, total, f"{name} fitted")
         return best, errors
 
@@ -177,7 +184,7 @@ class Training:
     def _key(self, network: keras.Model, member: int) -> str:
         """A digest of all that decides what this training becomes, but for the code and the libraries."""
         signal = self.signal
-        numbers = [signal.lookback, signal.seed, member, signal.epochs, signal.batch, signal.learning_rate]
+        numbers = [signal.lookback, signal.seed, member, signal.epochs, signal.batch, signal.learning_rate, signal.xla]
         digest = hashlib.sha256(
             json.dumps([*numbers, signal.weight_decay, signal.loss().get_config()], default=str).encode()
         )
@@ -186,6 +193,11 @@ class Training:
             digest.update(f"{array.dtype} {array.shape} ".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:32]
+
+
+def _note(progress: Progress, done: int, total: int, name: str, _: float, __: float, text: str) -> None:
+    """Tell what else is being done at a place of the training."""
+    progress(done, total, f"{name}, {text}")
 
 
 def _arrays(holder: Any, name: str) -> dict[str, np.ndarray]:
@@ -221,19 +233,6 @@ class _Windows(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, rows: Any) -> Any:
         return keras.ops.take(self.matrix, rows[:, None] + self.steps, axis=0)
-
-
-def outputs(network: keras.Model, matrix: np.ndarray, rows: np.ndarray, lookback: int) -> np.ndarray:
-    """Shape (len(rows),), float64: the network's output for the window of each row.
-
-    The last block is filled up with its own last row, so every block has one shape and no row's bits depend on those after.
-    """
-    output = np.zeros(len(rows))
-    for first in range(0, len(rows), BLOCK):
-        block = rows[first : first + BLOCK]
-        filled = np.concatenate([block, np.full(BLOCK - len(block), block[-1])])
-        output[first : first + len(block)] = network.predict_on_batch(gather(matrix, filled, lookback))[: len(block), 0]
-    return output
 
 
 @contextmanager

@@ -1,0 +1,275 @@
+"""One step of learning for networks that compiled code can run: forward, back through time, and down the slope.
+
+It is the step of :mod:`freqlstm.update_step` without a compiler to wait for in each process.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol, Self
+
+import keras
+import numpy as np
+
+from freqlstm import lstm_kernels as kernels
+from freqlstm.compiled_network import ACTIVATIONS, LANES, CompiledNetwork, Dense, Flat, Recurrent, Stage
+
+CLIP_NORM = 1.0  # of the gradient: Pascanu, Mikolov and Bengio 2013
+DECAYS = 0.9, 0.999  # of the two moments of Adam: Kingma and Ba 2015
+EPSILON = 1e-7  # of Adam
+
+TOGETHER = 128  # windows, at most, of which everything is remembered at the same time
+SIDE_BY_SIDE = 12  # windows from which on it is quicker to treat them together
+_LETTERS: dict[type, str] = {Flat: "F", Recurrent: "R", Dense: "D"}
+
+Slope = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of each window's error by its output, from outputs and labels
+
+
+class CompiledStep:
+    """What is the same for networks that are built alike, whatever their weights."""
+
+    def __init__(self, stages: list[Stage], slope: Slope, optimizer: str, step_size: float) -> None:
+        self._stages, self._slope, self._adam, self._step_size = stages, slope, optimizer == "adam", step_size
+
+    @classmethod
+    def of(cls, network: keras.Model, loss: keras.losses.Loss, optimizer: str, step_size: float) -> Self | None:
+        """None for a network or a loss that compiled code does not know how to learn with."""
+        read, slope = CompiledNetwork.of(network), _slope(loss)
+        shapes = [tuple(variable.shape) for variable in network.trainable_variables]
+        if read is None or slope is None:
+            return None
+        known = [tuple(array.shape) for stage in read.stages for array in _arrays(stage)]
+        order = "".join(_LETTERS.get(type(stage), "?") for stage in read.stages)
+        flat = re.fullmatch("(F|R*)D+", order) and all(  # every state is read by another LSTM or none but the last is
+            stage.sequences == isinstance(after, Recurrent)
+            for stage, after in pairwise(read.stages)
+            if isinstance(stage, Recurrent)
+        )
+        return cls(read.stages, slope, optimizer, step_size) if flat and known == shapes else None
+
+    def outputs(
+        self, weights: np.ndarray, fixed: object, matrix: np.ndarray, rows: np.ndarray, bars: object, lookback: int
+    ) -> np.ndarray:
+        """Shape (len(rows),), float64: the output for the window of each row; its bits depend on nothing else."""
+        if not len(rows):
+            return np.zeros(0)
+        network, output = CompiledNetwork(self._with(weights)), np.zeros(len(rows))
+        for first in range(0, len(rows), 512):
+            output[first : first + 512] = network.outputs(matrix, rows[first : first + 512], lookback)
+        return output
+
+    def learn(
+        self, weights: np.ndarray, moments: np.ndarray, number: Any, fixed: object, windows: np.ndarray, labels: np.ndarray,
+        shares: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """(weights, moments) after update ``number``, counted from 1. What ``shares`` gives no weight counts as no error."""
+        some = np.flatnonzero(shares)
+        slope = self.gradient(weights, windows[some], labels[some], shares[some] / np.float32(len(shares)))
+        weights, moments = np.array(weights, np.float32), np.array(moments, np.float32)
+        unbiased = math.sqrt(1 - DECAYS[1] ** float(number)) / (1 - DECAYS[0] ** float(number))
+        single = np.float32
+        kernels.descend(
+            weights, slope, moments, single(self._step_size), single(CLIP_NORM), (single(DECAYS[0]), single(DECAYS[1])),
+            single(unbiased), single(EPSILON),
+        )  # fmt: skip
+        return weights, moments
+
+    def gradient(self, weights: np.ndarray, windows: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """Shape (parameters,): of the sum of the errors of windows, (windows, steps, n), each by its share."""
+        stages = self._with(weights)
+        parts = [slice(first, first + TOGETHER) for first in range(0, len(windows), TOGETHER)]
+        total = self._gradient(stages, windows[parts[0]], labels[parts[0]], shares[parts[0]])
+        for part in parts[1:]:
+            total += self._gradient(stages, windows[part], labels[part], shares[part])
+        return total
+
+    def _gradient(self, stages: list[Stage], windows: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        way: type[_Way] = _SideBySide if len(windows) >= SIDE_BY_SIDE else _OneByOne
+        passed: list[Any] = []
+        values: np.ndarray = np.ascontiguousarray(windows, np.float32)
+        for stage in stages:
+            if isinstance(stage, Recurrent):
+                passed.append(way(stage, values))
+                values = passed[-1].states if stage.sequences else passed[-1].last()
+            elif isinstance(stage, Flat):
+                values = values.reshape(len(values), -1)
+            elif isinstance(stage, Dense):
+                passed.append(_Row(stage, values))
+                values = passed[-1].made
+        with np.errstate(over="ignore", invalid="ignore"):  # what has no gradient is not followed
+            slopes = (self._slope(values[:, 0], labels) * shares)[:, None].astype(np.float32)
+            found: list[np.ndarray] = []
+            for each in reversed(passed):
+                slopes, own = each.back(slopes, needed=each is not passed[0])
+                found = [*own, *found]
+        return np.concatenate([array.ravel() for array in found])
+
+    def _with(self, weights: np.ndarray) -> list[Stage]:
+        """The stages with these weights."""
+        stages: list[Stage] = []
+        first = 0
+        for stage in self._stages:
+            arrays = []
+            for shape in (array.shape for array in _arrays(stage)):
+                last = first + math.prod(shape)
+                arrays.append(np.ascontiguousarray(weights[first:last], np.float32).reshape(shape))
+                first = last
+            if isinstance(stage, Recurrent):
+                stages.append(Recurrent(arrays[0], arrays[1], arrays[2], stage.sequences))
+            elif isinstance(stage, Dense):
+                stages.append(Dense(arrays[0], arrays[1], stage.activation))
+            else:
+                stages.append(stage)
+        return stages
+
+
+def _arrays(stage: Stage) -> list[np.ndarray]:
+    """What is learned of a stage, in Keras's order."""
+    if isinstance(stage, Recurrent):
+        return [stage.weights, stage.recurrent, stage.bias]
+    return [stage.weights, stage.bias] if isinstance(stage, Dense) else []
+
+
+class _Way(Protocol):
+    """An LSTM's way through windows and back."""
+
+    states: Any  # what the next LSTM reads
+
+    def __init__(self, stage: Recurrent, values: Any) -> None: ...
+    def last(self) -> np.ndarray: ...  # (windows, units)
+    def back(self, slopes: Any, needed: bool) -> tuple[Any, list[np.ndarray]]: ...
+
+
+class _OneByOne:
+    """Windows one after another, (windows, steps, n): one alone, or few."""
+
+    def __init__(self, stage: Recurrent, values: np.ndarray) -> None:
+        self.stage, self.inputs = stage, values
+        self.gates, self.cells, self.states = kernels.remembering(values, stage.weights, stage.bias, stage.recurrent)
+
+    def last(self) -> np.ndarray:
+        return np.ascontiguousarray(self.states[:, -1])
+
+    def back(self, slopes: np.ndarray, needed: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """(how the error changes with the inputs, with the weights), given how it does with the outputs."""
+        stage, states = self.stage, self.states
+        if not stage.sequences:
+            last, slopes = slopes, np.zeros_like(states)
+            slopes[:, -1] = last
+        of_gates = kernels.back_in_time(self.gates, self.cells, slopes, np.ascontiguousarray(stage.recurrent.T))
+        before = np.zeros_like(states)
+        before[:, 1:] = states[:, :-1]
+        flat = of_gates.reshape(-1, of_gates.shape[2])
+        own = [kernels.together(_columns(self.inputs), flat), kernels.together(_columns(before), flat), _total(flat)]
+        if not needed:
+            return self.inputs, own
+        return kernels.times(flat, np.ascontiguousarray(stage.weights.T)).reshape(self.inputs.shape), own
+
+
+class _SideBySide:
+    """Windows side by side: from (windows, steps, n) for the first LSTM, and (steps, n, windows) for those upon it."""
+
+    def __init__(self, stage: Recurrent, values: np.ndarray | _Across) -> None:
+        self.stage = stage
+        self.windows = values.windows if isinstance(values, _Across) else len(values)
+        self.inputs = values.array if isinstance(values, _Across) else _across(values)
+        gates, cells, states = kernels.remembering_all(self.inputs, *stage.packed)
+        self.gates, self.cells, self.states = gates, cells, _Across(states, self.windows)
+
+    def last(self) -> np.ndarray:
+        return np.ascontiguousarray(self.states.array[-1].T[: self.windows])
+
+    def back(self, slopes: np.ndarray, needed: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """As that of :class:`_OneByOne`."""
+        stage, states = self.stage, self.states.array
+        if not stage.sequences:
+            last, slopes = slopes, np.zeros_like(states)
+            slopes[-1, :, : self.windows] = last.T
+        of_gates = kernels.all_back_in_time(self.gates, self.cells, slopes, _for_the_way_back(stage.recurrent))
+        before = np.zeros_like(states)
+        before[1:] = states[:-1]
+        own = [
+            kernels.weigh(self.inputs, of_gates)[: len(stage.weights)],
+            kernels.weigh(before, of_gates)[: stage.units],
+            kernels.weigh(np.ones_like(states[:, :1]), of_gates)[0],
+        ]
+        if not needed:
+            return self.inputs, own
+        steps, units, _, windows = of_gates.shape
+        below, back = np.zeros_like(self.inputs), _for_the_way_back(stage.weights)
+        none = np.zeros((len(back), 4), np.float32)
+        for step in range(steps):
+            made = kernels.project(of_gates[step].reshape(4 * units, windows), back, none)
+            below[step] = made.reshape(-1, windows)[: below.shape[1]]
+        return below, own
+
+
+@dataclass(frozen=True, eq=False)
+class _Across:
+    array: np.ndarray  # (steps, n, windows), with some more windows of zeros to fill up the last LANES
+    windows: int
+
+
+def _across(windows: np.ndarray) -> np.ndarray:
+    filled = np.zeros((*windows.shape[1:], -(-len(windows) // LANES) * LANES), np.float32)
+    filled[..., : len(windows)] = windows.transpose(1, 2, 0)
+    return filled
+
+
+def _for_the_way_back(weights: np.ndarray) -> np.ndarray:
+    """Shape (fours of n, 4 units, 4): weights, (n, 4 units), by which what a unit's gates say comes back to the n."""
+    n, width = weights.shape
+    fours = np.zeros((-(-n // 4) * 4, width), np.float32)
+    fours[:n] = weights
+    by_unit = fours.reshape(-1, 4, 4, width // 4)  # (fours, one of them, gate, unit)
+    return np.ascontiguousarray(by_unit.transpose(0, 3, 2, 1).reshape(-1, width, 4))
+
+
+class _Row:
+    """A dense layer's way through rows, (rows, n), and back."""
+
+    def __init__(self, stage: Dense, values: np.ndarray) -> None:
+        self.stage, self.inputs = stage, values
+        self.made = kernels.times(values, stage.weights) + stage.bias
+        kernels.activate(self.made, stage.activation)
+
+    def back(self, slopes: np.ndarray, needed: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """As that of :class:`_OneByOne`."""
+        how, made = ACTIVATIONS[self.stage.activation], self.made
+        if how != "linear":
+            slopes = slopes * (made > 0 if how == "relu" else 1 - made * made if how == "tanh" else made * (1 - made))
+        slopes = np.ascontiguousarray(slopes, np.float32)
+        own = [kernels.together(_columns(self.inputs), slopes), _total(slopes)]
+        back = kernels.times(slopes, np.ascontiguousarray(self.stage.weights.T)) if needed else self.inputs
+        return back, own
+
+
+def _columns(inputs: np.ndarray) -> np.ndarray:
+    """Shape (n, rows): inputs of any rows, (…, n), each as a line."""
+    return np.ascontiguousarray(inputs.reshape(-1, inputs.shape[-1]).T)
+
+
+def _total(slopes: np.ndarray) -> np.ndarray:
+    total: np.ndarray = kernels.together(np.ones((1, len(slopes)), np.float32), slopes)[0]
+    return total
+
+
+def _slope(loss: keras.losses.Loss) -> Slope | None:
+    """None for a loss that is not known."""
+    if getattr(loss, "reduction", "") != "sum_over_batch_size":
+        return None
+    if type(loss) is keras.losses.MeanSquaredError:
+        return lambda output, label: np.float32(2) * (output - label)
+    if type(loss) is keras.losses.BinaryCrossentropy and loss.from_logits and not loss.label_smoothing:
+
+        def of_log_odds(output: np.ndarray, label: np.ndarray) -> np.ndarray:
+            odds = output.copy()
+            kernels.activate(odds, ACTIVATIONS.index("sigmoid"))
+            return np.asarray(odds - label)
+
+        return of_log_odds
+    return None
