@@ -32,7 +32,7 @@ LAYERS = {
     4: {"boosting", "decider", "engines", "live", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast",
-        "importance", "inner_folds", "job", "ledger", "manifest", "sandbox", "scaffold", "study", "sweep",
+        "importance", "inner_folds", "job", "ledger", "manifest", "paper", "sandbox", "scaffold", "study", "sweep",
         "sweep_parts", "sweep_result", "sweep_search", "sweep_survey", "sweep_walk", "sweep_winner", "tuning",
     },
     6: {"report"},
@@ -43,9 +43,9 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 
 # What only these modules may import.
 OWNERS = {
-    "aiohttp": {"sandbox"},
+    "aiohttp": {"paper", "sandbox"},
     "backtrader": {"desk", "engines", "strategy"},
-    "ccxt": {"exchange"},
+    "ccxt": {"exchange", "paper"},
     "click": {"cli"},
     "cryptography": {"sandbox"},
     "fsspec": {"place"},
