@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while a browser is open its thread can run no event loop of a test
 def chromium() -> Iterator[Any]:
     """A headless browser; skips where there is none."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
