@@ -15,13 +15,17 @@ FreqlstmError
 ├── ModelError             a saved signal that is corrupt, foreign or does not match
 │   └── Diverged           a training whose loss became infinite or NaN
 ├── RunError               a run that cannot be reproduced or does not exist
-└── ExchangeError          the exchange, or the source of a series, did not answer as it should
-    ├── ExchangeUnavailable   no connection, a server error or a time-out, after all retries
-    ├── RateLimited           still refused for too many requests after waiting
-    ├── AccessDenied          keys, permissions or the caller's country are refused
-    ├── UnknownMarket         the exchange does not list that symbol
-    ├── UnsupportedTimeframe  the exchange has no candles of that timeframe
-    └── BadAnswer             a body that is not what the exchange documents
+├── ExchangeError          the exchange, or the source of a series, did not answer as it should
+│   ├── ExchangeUnavailable   no connection, a server error or a time-out, after all retries
+│   ├── RateLimited           still refused for too many requests after waiting
+│   ├── AccessDenied          keys, permissions or the caller's country are refused
+│   ├── UnknownMarket         the exchange does not list that symbol
+│   ├── UnsupportedTimeframe  the exchange has no candles of that timeframe
+│   └── BadAnswer             a body that is not what the exchange documents
+└── PaperError             paper trading that cannot begin or go on
+    ├── KeysError             API keys that are absent, readable by others, of the live exchange or may withdraw
+    ├── JournalError          a journal of another session, in use, or that cannot be written
+    └── LedgerError           the journal and the exchange disagree about what the account holds
 
 A message says what is wrong with the value received, what would be right, and what to do.
 """
@@ -136,3 +140,19 @@ class UnsupportedTimeframe(ExchangeError):
 
 class BadAnswer(ExchangeError):
     """A body that is not what the exchange documents."""
+
+
+class PaperError(FreqlstmError):
+    """Paper trading that cannot begin or go on."""
+
+
+class KeysError(PaperError):
+    """API keys that are absent, readable by others, of the live exchange or may withdraw."""
+
+
+class JournalError(PaperError):
+    """A journal of another session, in use, or that cannot be written."""
+
+
+class LedgerError(PaperError):
+    """The journal and the exchange disagree about what the account holds."""

@@ -39,7 +39,8 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 # What only these modules may import.
 OWNERS = {
     "backtrader": {"desk", "strategy", "engines", "paper"},
-    "ccxt": {"exchange"},
+    "aiohttp": {"paper", "sandbox"},
+    "ccxt": {"exchange", "paper"},
     "click": {"cli"},
     "fsspec": {"place"},
     "jax": {"update_step"},

@@ -1,0 +1,364 @@
+"""The journal of a session: everything that was decided, sent and filled, in one SQLite file.
+
+It is written before anything is sent, and a fact is on the disk when the method that writes it returns. One process
+writes (a lock file beside it says so); any number may read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from freqlstm.errors import JournalError
+from freqlstm.files import explained, make_folder
+from freqlstm.paper.records import FINAL, Balance, Candle, Fill, Order, SessionFacts
+from freqlstm.paper.rows import CANDLE, FILL, ORDER, candle_of, candle_row, fill_of, fill_row, order_of, order_row, text
+from freqlstm.paper.schema import SCHEMA, VERSION
+
+
+class Journal:
+    """The open journal of a session; every method may be called from any thread.
+
+    After a write has failed, every further one fails too: what is in memory may no longer be what is on the disk, and
+    the way on is to start again.
+    """
+
+    def __init__(self, path: Path, facts: SessionFacts) -> None:
+        """Open the journal at ``path`` for writing, or begin it; refuse one that belongs to another session."""
+        self.path = path
+        self.failed = ""  # why nothing can be written any more
+        self._mutex = threading.RLock()
+        with explained(path):
+            make_folder(path.parent)
+        self._lock: BaseFileLock | None = FileLock(f"{path}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise JournalError(
+                f"Another trader is writing {path}. Stop it with `freqlstm paper stop`, or start this one with another "
+                f"session name."
+            ) from None
+        try:
+            self._connection = self._connect(f"file:{_quoted(path)}?mode=rwc")
+            self._begin(facts)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Open an existing journal for reading alone, also while a trader writes it."""
+        self = cls.__new__(cls)
+        self.path, self.failed, self._mutex, self._lock = path, "It was opened for reading.", threading.RLock(), None
+        if not path.is_file():
+            raise JournalError(f"There is no journal {path}. `freqlstm paper` begins one.")
+        self._connection = self._connect(f"file:{_quoted(path)}?mode=ro")
+        self._load()
+        return self
+
+    def close(self) -> None:
+        with self._mutex:
+            self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The session
+
+    def _connect(self, uri: str) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
+            connection.execute("PRAGMA synchronous = FULL")
+            if uri.endswith("rwc"):
+                connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"{self.path} cannot be opened as a journal ({error}). Move it away, or mend the disk."
+            ) from error
+        return connection
+
+    def _begin(self, facts: SessionFacts) -> None:
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'session'"):
+            now = int(time.time() * 1000)
+            tag = hashlib.sha256(f"{facts}{now}{secrets.token_hex(16)}".encode()).hexdigest()[:6]
+            with self._writing() as connection:
+                for statement in SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(
+                    "INSERT INTO session VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (VERSION, tag, facts.strategy, facts.digest, json.dumps(facts.pairs), facts.timeframe, facts.exchange,
+                     facts.parameters, facts.run_toml, now),
+                )  # fmt: skip
+        self._load()
+        self._check(facts)
+
+    def _load(self) -> None:
+        try:
+            (row,) = self._rows(
+                "SELECT version, tag, strategy, digest, pairs, timeframe, exchange, parameters, run_toml FROM session"
+            )
+        except (JournalError, ValueError) as error:
+            raise JournalError(
+                f"{self.path} is not a journal of this program. Move it away, or choose another session."
+            ) from error
+        version, self.tag, strategy, digest, pairs, timeframe, exchange, parameters, run_toml = row
+        if version != VERSION:
+            raise JournalError(
+                f"{self.path} was written by another version of this program (format {version}, not {VERSION}). Begin a new session."
+            )
+        self.facts = SessionFacts(strategy, digest, tuple(json.loads(pairs)), timeframe, exchange, parameters, run_toml)
+
+    def _check(self, facts: SessionFacts) -> None:
+        for name, what in (
+            ("strategy", "strategy"), ("pairs", "pairs"), ("timeframe", "timeframe"), ("exchange", "exchange"),
+            ("digest", "source of the strategy"), ("parameters", "parameters"),
+        ):  # fmt: skip
+            ours, theirs = getattr(self.facts, name), getattr(facts, name)
+            if ours != theirs:
+                shown = [", ".join(value) if isinstance(value, tuple) else value[:60] for value in (ours, theirs)]
+                raise JournalError(
+                    f"{self.path} belongs to another session: its {what} is {shown[0]}, not {shown[1]}. Choose another session name, or "
+                    f"go on with what it was begun with."
+                )
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch, 0 before the first."""
+        return int(self._rows("SELECT coalesce(max(epoch), 0) FROM epochs")[0][0])
+
+    def begin_epoch(self, why: str, totals: Mapping[str, Decimal], now_ms: int) -> int:
+        """Begin a new epoch in which the account holds ``totals``."""
+        epoch = self.epoch + 1
+        with self._writing() as connection:
+            connection.execute("INSERT INTO epochs VALUES (?, ?, ?)", (epoch, now_ms, why))
+            rows = [(epoch, asset, text(total)) for asset, total in totals.items()]
+            connection.executemany("INSERT INTO start_balances VALUES (?, ?, ?)", rows)
+        return epoch
+
+    def start_balances(self) -> dict[str, Decimal]:
+        """What the account held of each asset when the current epoch began."""
+        rows = self._rows("SELECT asset, total FROM start_balances WHERE epoch = ?", self.epoch)
+        return {asset: Decimal(total) for asset, total in rows}
+
+    def add_adjustment(self, key: str, asset: str, amount: Decimal, time_ms: int, why: str) -> None:
+        """A change of the balance that no order made; the same ``key`` counts once."""
+        self._insert("adjustments", [(self.epoch, key, asset, text(amount), time_ms, why)])
+
+    def adjustments(self) -> dict[str, Decimal]:
+        """The sum of adjustments of each asset in the current epoch."""
+        sums: dict[str, Decimal] = {}
+        for asset, amount in self._rows("SELECT asset, amount FROM adjustments WHERE epoch = ?", self.epoch):
+            sums[asset] = sums.get(asset, Decimal(0)) + Decimal(amount)
+        return sums
+
+    # Candles, predictions, decisions
+
+    def add_bars(self, candles: Mapping[str, Candle], source: str, delivered_ms: int, stale: bool) -> None:
+        """The candles of one bar as they are handed to the strategy."""
+        self._insert(
+            "bars", [(symbol, *candle_row(each), source, delivered_ms, int(stale)) for symbol, each in candles.items()]
+        )
+
+    def bars(self, symbol: str, since_ms: int = 0) -> list[Candle]:
+        rows = self._rows(
+            f"SELECT {CANDLE} FROM bars WHERE symbol = ? AND open_ms >= ? ORDER BY open_ms",
+            symbol, since_ms,
+        )  # fmt: skip
+        return [candle_of(row) for row in rows]
+
+    def bar(self, symbol: str, open_ms: int) -> Candle | None:
+        """The candle that was handed over, None if there was none."""
+        rows = self._rows(f"SELECT {CANDLE} FROM bars WHERE symbol = ? AND open_ms = ?", symbol, open_ms)
+        return candle_of(rows[0]) if rows else None
+
+    def last_bar_ms(self) -> int | None:
+        """Open time of the newest bar (or proved gap) that was handed over."""
+        newest = self._rows("SELECT max(open_ms) FROM (SELECT open_ms FROM bars UNION ALL SELECT open_ms FROM gaps)")[
+            0
+        ][0]
+        return None if newest is None else int(newest)
+
+    def add_revision(self, symbol: str, candle: Candle, source: str, seen_ms: int) -> None:
+        """Other values of a bar than those that were decided upon."""
+        self._insert("revisions", [(symbol, *candle_row(candle), source, seen_ms)])
+
+    def revisions(self) -> list[tuple[str, Candle]]:
+        rows = self._rows(f"SELECT symbol, {CANDLE} FROM revisions ORDER BY seen_ms")
+        return [(symbol, candle_of(row)) for symbol, *row in rows]
+
+    def add_gap(self, symbol: str, open_ms: int, noted_ms: int) -> None:
+        """A candle that the exchange itself does not have."""
+        self._insert("gaps", [(symbol, open_ms, noted_ms)])
+
+    def gaps(self) -> list[tuple[str, int]]:
+        return [
+            (symbol, open_ms) for symbol, open_ms in self._rows("SELECT symbol, open_ms FROM gaps ORDER BY open_ms")
+        ]
+
+    def add_predictions(self, rows: Iterable[tuple[str, int, str, float | None, str]]) -> None:
+        """Rows of (symbol, open_ms, column, value, model); the first value of a bar stays."""
+        self._insert("predictions", rows)
+
+    def predictions(self, symbol: str, name: str, since_ms: int = 0) -> list[tuple[int, float | None]]:
+        """(open_ms, value) of one column, in order."""
+        return self._rows(
+            "SELECT open_ms, value FROM predictions WHERE symbol = ? AND name = ? AND open_ms >= ? ORDER BY open_ms",
+            symbol, name, since_ms,
+        )  # fmt: skip
+
+    def add_decisions(self, rows: Iterable[tuple[str, int, str, str, bool]]) -> None:
+        """Rows of (symbol, open_ms, condition, what fired, whether it was acted upon)."""
+        self._insert("decisions", rows)
+
+    def decisions(self, symbol: str, since_ms: int = 0) -> list[tuple[int, str, str, bool]]:
+        """(open_ms, condition, what fired, whether it was acted upon), in order."""
+        rows = self._rows(
+            "SELECT open_ms, name, fired, acted FROM decisions WHERE symbol = ? AND open_ms >= ? ORDER BY open_ms, name",
+            symbol, since_ms,
+        )  # fmt: skip
+        return [(open_ms, name, fired, bool(acted)) for open_ms, name, fired, acted in rows]
+
+    def add_model(self, id: str, symbol: str, since_ms: int, digest: str) -> None:
+        """The model that speaks from ``since_ms`` on."""
+        self._insert("models", [(id, symbol, since_ms, digest)])
+
+    # Orders and fills
+
+    def add_order(self, order: Order, now_ms: int) -> bool:
+        """Write down an order; False, and nothing is changed, if there is one of that ``cid``."""
+        return bool(self._insert("orders", [(*order_row(order), now_ms)]))
+
+    def update_order(self, cid: str, **changes: Any) -> Order:
+        """Change columns of an order: state, exchange_id, executed, sent_ms, window_ms, resolved_ms, note."""
+        values = [text(value) for value in changes.values()]
+        with self._writing() as connection:
+            columns = ", ".join(f"{name} = ?" for name in changes)
+            connection.execute(f"UPDATE orders SET {columns} WHERE cid = ?", (*values, cid))
+        order = self.order(cid)
+        assert order is not None
+        return order
+
+    def order(self, cid: str) -> Order | None:
+        found = self._orders("cid = ?", cid)
+        return found[0] if found else None
+
+    def orders(self, *, unresolved: bool = False, epoch: int | None = None) -> list[Order]:
+        """The orders of the current epoch (or of ``epoch``) as they were written; ``unresolved``: those not final."""
+        where = f" AND state NOT IN ({', '.join(repr(str(state)) for state in sorted(FINAL))})" if unresolved else ""
+        return self._orders(f"epoch = ?{where} ORDER BY written_ms, cid", self.epoch if epoch is None else epoch)
+
+    def count_orders(self, *, open_ms: int | None = None, since_ms: int = 0) -> int:
+        """How many orders were sent: of the bar ``open_ms``, or written down at or after ``since_ms``."""
+        if open_ms is not None:
+            rows = self._rows("SELECT count(*) FROM orders WHERE sent_ms IS NOT NULL AND open_ms = ?", open_ms)
+        else:
+            rows = self._rows("SELECT count(*) FROM orders WHERE sent_ms IS NOT NULL AND written_ms >= ?", since_ms)
+        return int(rows[0][0])
+
+    def add_fills(self, fills: Iterable[Fill]) -> list[Fill]:
+        """Write down fills; those that were not known before are returned."""
+        epoch, fresh = self.epoch, []
+        with self._writing() as connection:
+            for fill in fills:
+                row = (epoch, *fill_row(fill))
+                done = connection.execute(f"INSERT OR IGNORE INTO fills VALUES ({', '.join('?' * len(row))})", row)
+                if done.rowcount:
+                    fresh.append(fill)
+        return fresh
+
+    def fills(self, *, cid: str | None = None, symbol: str | None = None, epoch: int | None = None) -> list[Fill]:
+        """The fills of the current epoch (or of ``epoch``), of one order or symbol, in the order of their trades."""
+        where = "epoch = ?"
+        values: list[Any] = [self.epoch if epoch is None else epoch]
+        for name, value in (("cid", cid), ("symbol", symbol)):
+            if value is not None:
+                where += f" AND {name} = ?"
+                values.append(value)
+        rows = self._rows(f"SELECT {FILL} FROM fills WHERE {where} ORDER BY time_ms, symbol, trade_id", *values)
+        return [fill_of(row) for row in rows]
+
+    # Balances, days, events
+
+    def add_balances(self, time_ms: int, balances: Mapping[str, Balance], why: str) -> None:
+        rows = [(time_ms, asset, text(one.free), text(one.locked), why) for asset, one in balances.items()]
+        self._insert("balances", rows)
+
+    def day_profit(self, day: str, profit: Decimal) -> Decimal:
+        """The profit with which ``day`` (2024-01-31) began: the first that was ever given for it."""
+        self._insert("days", [(self.epoch, day, text(profit))])
+        return Decimal(self._rows("SELECT profit FROM days WHERE epoch = ? AND day = ?", self.epoch, day)[0][0])
+
+    def event(self, kind: str, time_ms: int, **facts: Any) -> None:
+        """Anything else worth knowing later, as JSON."""
+        self._insert("events", [(None, time_ms, kind, json.dumps(facts, default=str))])
+
+    def events(self, kind: str | None = None) -> list[tuple[int, str, dict[str, Any]]]:
+        """(time_ms, kind, facts), in order."""
+        where, values = ("WHERE kind = ?", [kind]) if kind else ("", [])
+        rows = self._rows(f"SELECT time_ms, kind, facts FROM events {where} ORDER BY id", *values)
+        return [(time_ms, name, json.loads(facts)) for time_ms, name, facts in rows]
+
+    # SQLite
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._mutex:
+            if self.failed:
+                raise JournalError(f"{self.path} cannot be written. {self.failed}")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self.failed = f"Writing it failed: {error}. Free some space or mend the disk, then start again."
+                self._roll_back()
+                raise JournalError(f"{self.path} cannot be written. {self.failed}") from error
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Insert rows whose key is not there yet; how many those were."""
+        count = 0
+        with self._writing() as connection:
+            for row in rows:
+                done = connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+                count += done.rowcount
+        return count
+
+    def _rows(self, statement: str, *values: Any) -> list[Any]:
+        with self._mutex:
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise JournalError(f"{self.path} cannot be read ({error}).") from error
+
+    def _orders(self, where: str, *values: Any) -> list[Order]:
+        return [order_of(row) for row in self._rows(f"SELECT {ORDER} FROM orders WHERE {where}", *values)]
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
