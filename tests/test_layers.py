@@ -28,7 +28,8 @@ LAYERS = {
     4: {"boosting", "engines", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
-        "inner_folds", "job", "ledger", "manifest", "paper", "scaffold", "study", "tuning",
+        "inner_folds", "job", "ledger", "manifest", "paper", "sandbox", "scaffold", "study",
+        "tuning",
     },
     6: {"report"},
     7: {"evaluation_run", "reproduce", "run", "tuned"},
@@ -38,10 +39,11 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 
 # What only these modules may import.
 OWNERS = {
-    "backtrader": {"desk", "strategy", "engines", "paper"},
     "aiohttp": {"paper", "sandbox"},
+    "backtrader": {"desk", "strategy", "engines", "paper"},
     "ccxt": {"exchange", "paper"},
     "click": {"cli"},
+    "cryptography": {"sandbox"},
     "fsspec": {"place"},
     "jax": {"update_step"},
     "joblib": {"jobs"},

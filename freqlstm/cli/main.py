@@ -45,6 +45,7 @@ VERBS = {
     "check": Verb("Prove that a plugin never peeks at the future.", "freqlstm check lstm_rsi"),
     "reproduce": Verb("Run a result again and compare.", "freqlstm reproduce RUN_ID"),
     "report": Verb("Make the tearsheet of a result again.", "freqlstm report RUN_ID"),
+    "sandbox": Verb("Run a local exchange that replays candles.", "freqlstm sandbox -p BTC/USDT --speed 60"),
     "doctor": Verb("Check this machine and say what to put right.", "freqlstm doctor"),
 }
 
