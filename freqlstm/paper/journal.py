@@ -23,6 +23,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from freqlstm.errors import JournalError
 from freqlstm.files import explained, make_folder
+from freqlstm.paper.keys import hide
 from freqlstm.paper.records import FINAL, Balance, Candle, Fill, Order, SessionFacts
 from freqlstm.paper.rows import CANDLE, FILL, ORDER, candle_of, candle_row, fill_of, fill_row, order_of, order_row, text
 from freqlstm.paper.schema import SCHEMA, VERSION
@@ -247,15 +248,24 @@ class Journal:
         """Write down an order; False, and nothing is changed, if there is one of that ``cid``."""
         return bool(self._insert("orders", [(*order_row(order), now_ms)]))
 
-    def update_order(self, cid: str, **changes: Any) -> Order:
-        """Change columns of an order: state, exchange_id, executed, sent_ms, window_ms, resolved_ms, note."""
-        values = [text(value) for value in changes.values()]
+    def update_order(self, cid: str, fills: Iterable[Fill] = (), **changes: Any) -> tuple[Order, list[Fill]]:
+        """Change columns of an order and add fills, both or neither; the order then, and the fills that were new.
+
+        The columns: state, exchange_id, executed, sent_ms, window_ms, resolved_ms, note.
+        """
+        epoch, fresh = self.epoch, []
         with self._writing() as connection:
-            columns = ", ".join(f"{name} = ?" for name in changes)
-            connection.execute(f"UPDATE orders SET {columns} WHERE cid = ?", (*values, cid))
+            for fill in fills:
+                row = (epoch, *fill_row(fill))
+                if connection.execute(f"INSERT OR IGNORE INTO fills VALUES ({_marks(row)})", row).rowcount:
+                    fresh.append(fill)
+            if changes:
+                columns = ", ".join(f"{name} = ?" for name in changes)
+                values = [text(value) for value in changes.values()]
+                connection.execute(f"UPDATE orders SET {columns} WHERE cid = ?", (*values, cid))
         order = self.order(cid)
         assert order is not None
-        return order
+        return order, fresh
 
     def order(self, cid: str) -> Order | None:
         found = self._orders("cid = ?", cid)
@@ -273,17 +283,6 @@ class Journal:
         else:
             rows = self._rows("SELECT count(*) FROM orders WHERE sent_ms IS NOT NULL AND written_ms >= ?", since_ms)
         return int(rows[0][0])
-
-    def add_fills(self, fills: Iterable[Fill]) -> list[Fill]:
-        """Write down fills; those that were not known before are returned."""
-        epoch, fresh = self.epoch, []
-        with self._writing() as connection:
-            for fill in fills:
-                row = (epoch, *fill_row(fill))
-                done = connection.execute(f"INSERT OR IGNORE INTO fills VALUES ({', '.join('?' * len(row))})", row)
-                if done.rowcount:
-                    fresh.append(fill)
-        return fresh
 
     def fills(self, *, cid: str | None = None, symbol: str | None = None, epoch: int | None = None) -> list[Fill]:
         """The fills of the current epoch (or of ``epoch``), of one order or symbol, in the order of their trades."""
@@ -309,7 +308,7 @@ class Journal:
 
     def event(self, kind: str, time_ms: int, **facts: Any) -> None:
         """Anything else worth knowing later, as JSON."""
-        self._insert("events", [(None, time_ms, kind, json.dumps(facts, default=str))])
+        self._insert("events", [(None, time_ms, kind, hide(json.dumps(facts, default=str)))])
 
     def events(self, kind: str | None = None) -> list[tuple[int, str, dict[str, Any]]]:
         """(time_ms, kind, facts), in order."""
@@ -345,7 +344,7 @@ class Journal:
         count = 0
         with self._writing() as connection:
             for row in rows:
-                done = connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+                done = connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({_marks(row)})", row)
                 count += done.rowcount
         return count
 
@@ -362,3 +361,7 @@ class Journal:
 
 def _quoted(path: Path) -> str:
     return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _marks(row: Sequence[Any]) -> str:
+    return ", ".join("?" * len(row))

@@ -43,7 +43,7 @@ def test_what_is_written_is_read_as_it_was(journal: Journal) -> None:
     order = Order(intent(), 1, State.SENT, sent_ms=60_100, window_ms=5_000)
     assert journal.add_order(order, 60_100)
     assert journal.order("a-1") == order
-    assert journal.add_fills([fill()]) == [fill()]
+    assert journal.update_order("a-1", [fill()]) == (order, [fill()])
     assert journal.fills(cid="a-1") == [fill()]
     journal.add_bars({"BTC/USDT": CANDLE}, "stream", 120_001, False)
     assert journal.bars("BTC/USDT") == [CANDLE]
@@ -56,8 +56,8 @@ def test_the_same_fact_twice_is_one_fact(journal: Journal) -> None:
     assert journal.add_order(Order(intent(), 1, State.SENT), 1)
     assert not journal.add_order(Order(intent(quantity="9"), 1, State.INTENT), 2)
     assert [order.intent.quantity for order in journal.orders()] == [Decimal("0.001")]
-    assert journal.add_fills([fill(), fill()]) == [fill()]
-    assert journal.add_fills([fill(), fill(2)]) == [fill(2)]
+    assert journal.update_order("a-1", [fill(), fill()])[1] == [fill()]
+    assert journal.update_order("a-1", [fill(), fill(2)])[1] == [fill(2)]
     for _ in range(2):
         journal.add_bars({"BTC/USDT": CANDLE}, "stream", 1, False)
         journal.add_bars({"BTC/USDT": dataclasses.replace(CANDLE, close=Decimal(9))}, "rest", 2, True)
@@ -77,11 +77,11 @@ def test_the_same_fact_twice_is_one_fact(journal: Journal) -> None:
 
 def test_an_epoch_begins_anew(journal: Journal) -> None:
     journal.add_order(Order(intent(), 1, State.FILLED), 1)
-    journal.add_fills([fill()])
+    journal.update_order("a-1", [fill()])
     assert journal.begin_epoch("the exchange was reset", {"USDT": Decimal(7)}, 2) == 2
     assert journal.fills() == []
     assert journal.orders() == []
-    assert journal.add_fills([fill()]) == [fill()]  # trade numbers begin anew too
+    assert journal.update_order("a-1", [fill()])[1] == [fill()]  # trade numbers begin anew too
     assert len(journal.fills(epoch=1)) == 1
     assert journal.start_balances() == {"USDT": Decimal(7)}
 
@@ -91,7 +91,8 @@ def test_unresolved_orders_are_those_that_something_can_still_happen_to(journal:
         journal.add_order(Order(intent(f"a-{number}"), 1, state), number)
     found = {order.state for order in journal.orders(unresolved=True)}
     assert found == {State.INTENT, State.SENT, State.UNKNOWN, State.OPEN, State.PARTIAL}
-    assert journal.update_order("a-1", state=State.OPEN, executed=Decimal("0.10"), note="x").executed == Decimal("0.1")
+    changed, _ = journal.update_order("a-1", state=State.OPEN, executed=Decimal("0.10"), note="x")
+    assert (changed.state, changed.executed, changed.note) == (State.OPEN, Decimal("0.1"), "x")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_second_trader_on_a_journal_is_refused_and_a_reader_is_not(journal: Jo
 
 def test_a_reader_cannot_write_and_needs_a_journal(journal: Journal, tmp_path: Path) -> None:
     with Journal.read(journal.path) as reader, pytest.raises(JournalError, match="It was opened for reading"):
-        reader.add_fills([fill()])
+        reader.update_order("a-1", [fill()])
     with pytest.raises(JournalError, match="There is no journal"):
         Journal.read(tmp_path / "none.sqlite")
 
@@ -158,7 +159,7 @@ def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
         journal = Journal(Path({str(tmp_path / "j.sqlite")!r}), FACTS)
         journal.begin_epoch("start", {{}}, 1)
         journal.add_order(Order(intent(), 1, State.SENT), 1)
-        journal.add_fills([fill()])
+        journal.update_order("a-1", [fill()])
         os.kill(os.getpid(), signal.SIGKILL)
     """)
     done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], env={**os.environ})

@@ -1,0 +1,55 @@
+"""The exchange's clock, kept here between two looks at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+JUMP_MS = 1_000  # the exchange accepts timestamps up to one second ahead of its own
+
+
+def _ticks() -> float:
+    """Seconds that no setting of the wall clock moves, and that go on while the computer sleeps where that can be had."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+class Clock:
+    """Milliseconds by the exchange's clock. Setting this computer's wall clock, by an hour or a year, changes nothing.
+
+    ``speed``: a sandbox's clock can run faster than ours.
+    """
+
+    def __init__(self, speed: float = 1.0, ticks: Callable[[], float] = _ticks) -> None:
+        self.speed = speed
+        self.ticks = ticks
+        self._anchor = ticks(), time.time() * 1000  # (ours, the exchange's)
+        self.set = False  # whether it was ever compared with the exchange's
+        self.jump_ms = 0.0  # how far off the last comparison found it
+
+    def now(self) -> float:
+        ours, theirs = self._anchor
+        return theirs + (self.ticks() - ours) * 1000 * self.speed
+
+    def now_ms(self) -> int:
+        return int(self.now())
+
+    @property
+    def offset_ms(self) -> float:
+        """The exchange's clock minus this computer's wall clock."""
+        return self.now() - time.time() * 1000
+
+    def correct(self, server_ms: float, asked: float, answered: float) -> float:
+        """Take over the exchange's time, asked for at ``asked`` and answered at ``answered`` (:attr:`ticks`).
+
+        How far off we were in ms, 0 where the way there and back explains it.
+        """
+        middle = (asked + answered) / 2
+        ours, theirs = self._anchor
+        off = server_ms - (theirs + (middle - ours) * 1000 * self.speed)
+        doubt = (answered - asked) / 2 * 1000 * self.speed
+        if not self.set or abs(off) > doubt:
+            self._anchor = middle, server_ms
+        self.jump_ms = off if self.set and abs(off) > doubt + JUMP_MS * self.speed else 0.0
+        self.set = True
+        return off
