@@ -100,7 +100,8 @@ class Account:
         quote = {market.quote for market in self.rules.values()}
         worth = {self.rules[symbol].base: price for symbol, price in prices.items()}
         return sum(
-            (amount if asset in quote else amount * worth.get(asset, ZERO) for asset, amount in self._flows.items()), ZERO
+            (amount if asset in quote else amount * worth.get(asset, ZERO) for asset, amount in self._flows.items()),
+            ZERO,
         )
 
 

@@ -62,7 +62,9 @@ class Assembler:
         revised: list[Released] = []
         for candle in candles:
             if candle.open_ms % self.step_ms:
-                raise BadAnswer(f"{symbol} has a candle that opens at {candle.open_ms} ms, which is no multiple of the timeframe.")
+                raise BadAnswer(
+                    f"{symbol} has a candle that opens at {candle.open_ms} ms, which is no multiple of the timeframe."
+                )
             if candle.open_ms < self.next_ms:
                 known = self._recent.get((symbol, candle.open_ms))
                 if known is not None and known != candle:

@@ -105,10 +105,14 @@ class CandleStream:
             if late:
                 await asyncio.gather(*(self._repair(symbol) for symbol in late))
             for symbol in self._rules:
-                delays[symbol] = min(max(2 * delays[symbol], 0.2), 5.0) if symbol in late and self._missing(symbol) else 0.0
+                delays[symbol] = (
+                    min(max(2 * delays[symbol], 0.2), 5.0) if symbol in late and self._missing(symbol) else 0.0
+                )
                 due[symbol] = clock.ticks() + delays[symbol]
             await self._drop_if_useless()
-            await self._sleep(min([due[symbol] - clock.ticks() for symbol in self._rules if delays[symbol]], default=60.0))
+            await self._sleep(
+                min([due[symbol] - clock.ticks() for symbol in self._rules if delays[symbol]], default=60.0)
+            )
 
     async def _sleep(self, longest: float) -> None:
         """Until the next candle is overdue, a look is asked for, or ``longest`` seconds."""

@@ -75,34 +75,28 @@ class Diary:
 
     def entries(self) -> Iterator[Entry]:
         """Every bar of the current epoch, in order."""
-        journal = self.journal
-        since = journal.epoch_began_ms()
-        rows = sorted(
-            (candle.open_ms, symbol, candle) for symbol in journal.facts.pairs for candle in journal.bars(symbol, since)
-        ) if since is not None else []  # fmt: skip
-        stale = journal.stale_bars()
-        said = self._said(since or 0)
-        decided = self._decided(since or 0)
-        news = self._past_news()
-        for open_ms, group in groupby(rows, key=lambda row: row[0]):
-            candles = {symbol: candle for _, symbol, candle in group}
+        rows = self.journal.delivered()
+        late = {candle.open_ms for _, candle, stale in rows if stale}
+        said, decided, news = self._said(), self._decided(), self._past_news()
+        for open_ms, group in groupby(rows, key=lambda row: row[1].open_ms):
+            candles = {symbol: candle for symbol, candle, _ in group}
             yield Entry(
                 news.get(open_ms, ()), open_ms, candles,
                 {symbol: said.get((symbol, open_ms), {}) for symbol in candles},
                 {symbol: decided.get((symbol, open_ms), Decision()) for symbol in candles},
-                open_ms in stale,
+                open_ms in late,
             )  # fmt: skip
 
-    def _said(self, since_ms: int) -> dict[tuple[str, int], dict[str, float]]:
+    def _said(self) -> dict[tuple[str, int], dict[str, float]]:
         said: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
-        for symbol, open_ms, name, value in self.journal.all_predictions(since_ms):
+        for symbol, open_ms, name, value in self.journal.all_predictions():
             said[symbol, open_ms][name] = float("nan") if value is None else value
         return said
 
-    def _decided(self, since_ms: int) -> dict[tuple[str, int], Decision]:
+    def _decided(self) -> dict[tuple[str, int], Decision]:
         rows: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
         for symbol in self.journal.facts.pairs:
-            for open_ms, name, fired, _ in self.journal.decisions(symbol, since_ms):
+            for open_ms, name, fired, _ in self.journal.decisions(symbol):
                 rows[symbol, open_ms][name] = fired
         return {
             key: Decision(

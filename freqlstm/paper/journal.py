@@ -316,11 +316,39 @@ class Journal:
         rows = self._rows(f"SELECT time_ms, kind, facts FROM events {where} ORDER BY id", *values)
         return [(time_ms, name, json.loads(facts)) for time_ms, name, facts in rows]
 
+    # What a restart goes through again
+
+    def delivered(self) -> list[tuple[str, Candle, bool]]:
+        """(symbol, candle, whether it came too late) of the bars that were handed over in the current epoch, in order."""
+        began = self._rows("SELECT began_ms FROM epochs WHERE epoch = ? AND epoch > 1", self.epoch)
+        rows = self._rows(
+            f"SELECT symbol, stale, {CANDLE} FROM bars WHERE delivered_ms >= ? ORDER BY open_ms, symbol",
+            began[0][0] if began else 0,
+        )
+        return [(symbol, candle_of(row), bool(stale)) for symbol, stale, *row in rows]
+
+    def all_predictions(self) -> list[tuple[str, int, str, float | None]]:
+        """(symbol, open_ms, column, value) of everything that was predicted."""
+        return self._rows("SELECT symbol, open_ms, name, value FROM predictions")
+
+    def models(self) -> list[tuple[str, str, int]]:
+        """(id, symbol, open time from which on it speaks) of every model, in order."""
+        return self._rows("SELECT id, symbol, since_ms FROM models ORDER BY since_ms, symbol")
+
     # SQLite
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written in the block is written whole or not at all."""
+        with self._writing():
+            yield
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._mutex:
+            if self._connection.in_transaction:  # of this thread, which has the mutex
+                yield self._connection
+                return
             if self.failed:
                 raise JournalError(f"{self.path} cannot be written. {self.failed}")
             try:

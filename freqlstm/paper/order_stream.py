@@ -19,7 +19,13 @@ class OrderStream:
     """Passes on every report of an order, none merged with another."""
 
     def __init__(
-        self, client: Client, journal: Journal, rules: Mapping[str, SymbolRules], apply: Callable[[Report], None], missed: Callable[[], None], patience: float
+        self,
+        client: Client,
+        journal: Journal,
+        rules: Mapping[str, SymbolRules],
+        apply: Callable[[Report], None],
+        missed: Callable[[], None],
+        patience: float,
     ) -> None:
         self._client, self._journal, self._apply = client, journal, apply
         self._patience = patience  # seconds until a subscription must be answered
@@ -78,7 +84,9 @@ class OrderStream:
                 delay = 0.1
             self.subscribed.clear()
             if error is not None:
-                self._journal.event("order stream", self._client.clock.now_ms(), error=f"{type(error).__name__}: {error}")
+                self._journal.event(
+                    "order stream", self._client.clock.now_ms(), error=f"{type(error).__name__}: {error}"
+                )
             # ccxt's connection is poisoned by a refused subscription: the next one would wait for ever.
             await self._client.drop(orders=True)
             await asyncio.gather(watching, return_exceptions=True)

@@ -47,7 +47,9 @@ class Orders:
         self._fetching: set[str] = set()
         self._changed: dict[str, asyncio.Event] = {}
         self.held_back: Callable[[Order], str] = lambda order: ""  # why an order that waits is not wanted any more
-        self.accepted: dict[str, float] = {}  # answered to be accepted, and when (clock ticks): the stream must say so too
+        self.accepted: dict[
+            str, float
+        ] = {}  # answered to be accepted, and when (clock ticks): the stream must say so too
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside everything else; what it cannot cope with halts the gateway."""
@@ -82,7 +84,9 @@ class Orders:
                 return
             order = self._order(cid)
             if order.state == State.INTENT:
-                order = self._mark(order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self._pace.window_ms)
+                order = self._mark(
+                    order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self._pace.window_ms
+                )
             try:
                 body = await self._client.ask("privatePostOrder", self._request(order), weight=1, urgent=True)
                 report = self._read(body, order)
@@ -275,10 +279,14 @@ class Orders:
         """Take in what a message says; the same message twice, or an old one late, changes nothing."""
         order = self._journal.order(report.cid)
         if order is None or order.epoch != self._journal.epoch:
-            self._journal.event("foreign order", self._client.clock.now_ms(), cid=report.cid, symbol=report.symbol, state=report.state)
+            self._journal.event(
+                "foreign order", self._client.clock.now_ms(), cid=report.cid, symbol=report.symbol, state=report.state
+            )
             return
         if order.state in (State.NOT_ACCEPTED, State.REJECTED) and report.state != State.REJECTED:
-            self._journal.event("contradiction", self._client.clock.now_ms(), cid=order.cid, ours=order.state, theirs=report.state)
+            self._journal.event(
+                "contradiction", self._client.clock.now_ms(), cid=order.cid, ours=order.state, theirs=report.state
+            )
             order, _ = self._journal.update_order(order.cid, state=State.SENT, note=f"found after it was {order.state}")
         if report.state.final:
             self._ending.setdefault(order.cid, (report.state, report.note))

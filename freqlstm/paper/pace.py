@@ -17,7 +17,9 @@ class Pace:
     tick: float = 0.25  # between two looks at what is due
     look: float = 30.0  # between two looks at resting orders; 1 where there is no stream
     silence: float = 60.0  # of the candle stream, or two bars if that is longer, until it is connected anew
-    deaf: float = 10.0  # after an answer that an order was accepted, until the stream that did not say so is connected anew
+    deaf: float = (
+        10.0  # after an answer that an order was accepted, until the stream that did not say so is connected anew
+    )
     renewal: float = 23 * 3600.0  # age at which connections are replaced: the exchange cuts them at 24 hours
     clock: float = 60.0  # between two looks at the exchange's clock
     patience: float = 900.0  # without a bar, until the outage is told

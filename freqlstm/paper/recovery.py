@@ -34,7 +34,9 @@ async def reach(client: Client, target: Target) -> None:
                 ) from failure
             await asyncio.sleep(0.2)
         except (KeyError, TypeError, ValueError) as error:
-            raise BadAnswer(f"The {target.name} exchange gave a time that cannot be read ({described(error)}).") from error
+            raise BadAnswer(
+                f"The {target.name} exchange gave a time that cannot be read ({described(error)})."
+            ) from error
 
 
 async def read_rules(client: Client, target: Target, pairs: Sequence[str]) -> dict[str, SymbolRules]:
@@ -42,12 +44,16 @@ async def read_rules(client: Client, target: Target, pairs: Sequence[str]) -> di
     try:
         markets = await client.load_markets()
     except Exception as error:  # ccxt's parsers raise anything on a body they do not expect
-        raise ExchangeUnavailable(f"The {target.name} exchange does not say what it trades ({described(error)}). Try again later.") from error
+        raise ExchangeUnavailable(
+            f"The {target.name} exchange does not say what it trades ({described(error)}). Try again later."
+        ) from error
     rules = {}
     for pair in pairs:
         if pair not in markets:
             near = difflib.get_close_matches(pair, markets, n=1)
-            raise UnknownMarket(f"The {target.name} exchange does not list {pair!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+            raise UnknownMarket(
+                f"The {target.name} exchange does not list {pair!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+            )
         rules[pair] = SymbolRules.listed(pair, markets[pair]["info"])
         if not rules[pair].trading:
             raise UnknownMarket(
@@ -66,7 +72,9 @@ async def read_account(client: Client, target: Target, *, may_withdraw: bool) ->
                 f"The {target.name} exchange refuses these API keys ({failure.code} {failure.answer.message.rstrip('.')}). "
                 f"{_where(target)}"
             ) from failure
-        raise ExchangeUnavailable(f"The {target.name} exchange does not show the account ({failure}). Try again later.") from failure
+        raise ExchangeUnavailable(
+            f"The {target.name} exchange does not show the account ({failure}). Try again later."
+        ) from failure
     if not isinstance(account, dict) or "balances" not in account:
         raise BadAnswer(f"The {target.name} exchange showed an account without balances. Try again later.")
     if account.get("canWithdraw") is True and not may_withdraw:
@@ -75,7 +83,9 @@ async def read_account(client: Client, target: Target, *, may_withdraw: bool) ->
             f"paper never needs it."
         )
     if account.get("canTrade") is False:
-        raise KeysError(f"These API keys may not trade at the {target.name} exchange. Allow spot trading for them, or make new ones.")
+        raise KeysError(
+            f"These API keys may not trade at the {target.name} exchange. Allow spot trading for them, or make new ones."
+        )
     return account
 
 
@@ -87,7 +97,15 @@ def _where(target: Target) -> str:
 
 
 async def recover(
-    client: Client, journal: Journal, account: Account, orders: Orders, pace: Pace, *, may_withdraw: bool, accept: bool, target: Target
+    client: Client,
+    journal: Journal,
+    account: Account,
+    orders: Orders,
+    pace: Pace,
+    *,
+    may_withdraw: bool,
+    accept: bool,
+    target: Target,
 ) -> None:
     """Resolve every order, notice a reset, and compare ledger and balances; ``accept``: take over what differs."""
     now = client.clock.now_ms()
@@ -118,7 +136,9 @@ async def recover(
             f"else traded there, then go on with --accept-balances, or begin a new session."
         )
     for one in differences:
-        journal.add_adjustment(f"accepted {now} {one.asset}", one.asset, one.account - one.ledger, now, "accepted by hand")
+        journal.add_adjustment(
+            f"accepted {now} {one.asset}", one.asset, one.account - one.ledger, now, "accepted by hand"
+        )
     journal.add_balances(client.clock.now_ms(), held, "start")
 
 
@@ -145,7 +165,9 @@ async def _knows(client: Client, account: Account, order: Order) -> bool:
     except CallFailed as failure:
         if failure.code == NO_SUCH_ORDER:
             return False
-        raise ExchangeUnavailable(f"The exchange does not say what became of order {order.cid} ({failure}). Try again later.") from failure
+        raise ExchangeUnavailable(
+            f"The exchange does not say what became of order {order.cid} ({failure}). Try again later."
+        ) from failure
     if not isinstance(body, dict):
         raise PaperError(f"The exchange gave an answer about order {order.cid} that is not an order. Try again later.")
     return body.get("clientOrderId") == order.cid  # after a reset the number may belong to another order
