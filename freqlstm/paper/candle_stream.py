@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -38,6 +39,7 @@ class CandleStream:
     ) -> None:
         self._client, self._journal, self._rules, self._pace = client, journal, rules, pace
         self._timeframe, self._assembler, self._deliver, self._poll = timeframe, assembler, deliver, poll
+        self._grace_ms = pace.grace_ms(client.clock.speed)
         self._symbols = {market.id: symbol for symbol, market in rules.items()}
         self._wake = asyncio.Event()
         self._late = 0  # bars in a row that REST had to bring
@@ -117,16 +119,14 @@ class CandleStream:
     async def _sleep(self, longest: float) -> None:
         """Until the next candle is overdue, a look is asked for, or ``longest`` seconds."""
         clock = self._client.clock
-        overdue = self._assembler.next_ms + self._assembler.step_ms + self._pace.grace_ms
+        overdue = self._assembler.next_ms + self._assembler.step_ms + self._grace_ms
         seconds = (overdue - clock.now()) / 1000 / clock.speed
         wait = min(longest, seconds if seconds > 0 else longest, self._pace.tick * 20)
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(0.001, wait))
-        except TimeoutError:
-            pass
 
     def _missing(self, symbol: str) -> list[int]:
-        return self._assembler.missing(symbol, self._client.clock.now(), self._pace.grace_ms)
+        return self._assembler.missing(symbol, self._client.clock.now(), self._grace_ms)
 
     async def _repair(self, symbol: str) -> None:
         """Fetch what is late of one symbol; what the exchange itself lacks is proved by what it has after it."""

@@ -58,7 +58,7 @@ class Client(ccxt.pro.binance):  # type: ignore[misc]
                 },
             }
         )
-        self.streaming = {**self.streaming, "keepAlive": KEEP_ALIVE_MS}
+        self.streaming: dict[str, Any] = {**self.describe()["streaming"], "keepAlive": KEEP_ALIVE_MS}
         if target.demo:
             self.enable_demo_trading(True)
         else:
@@ -121,6 +121,8 @@ class Client(ccxt.pro.binance):  # type: ignore[misc]
     def handle_message(self, client: Any, message: Any) -> None:
         try:  # an error here would end ccxt's receiving without a word
             event = message.get("event") or message if isinstance(message, dict) else {}
+            if isinstance(moment := event.get("E"), int):
+                self.clock.at_least(moment)
             if event.get("e") == "serverShutdown":
                 self.ears.on_shutdown(is_orders(client.url))
             super().handle_message(client, message)

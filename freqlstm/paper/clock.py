@@ -53,3 +53,8 @@ class Clock:
         self.jump_ms = off if self.set and abs(off) > doubt + JUMP_MS * self.speed else 0.0
         self.set = True
         return off
+
+    def at_least(self, server_ms: float) -> None:
+        """The exchange has just said that it is no earlier than this."""
+        if self.set and server_ms > self.now():
+            self._anchor = self.ticks(), server_ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -90,10 +91,8 @@ class OrderStream:
             # ccxt's connection is poisoned by a refused subscription: the next one would wait for ever.
             await self._client.drop(orders=True)
             await asyncio.gather(watching, return_exceptions=True)
-            try:
+            with suppress(CallFailed):
                 await self._client.time()  # the usual reason for a refusal
-            except CallFailed:
-                pass
             await asyncio.sleep(delay)
             delay = min(2 * delay, 10.0)
 

@@ -8,6 +8,8 @@ can no longer be accepted, and that is the only proof that counts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from decimal import Decimal
 from typing import Any
@@ -40,6 +42,7 @@ class Orders:
         fail: Callable[[str], None],
     ) -> None:
         self._client, self._journal, self._account, self._rules, self._pace = client, journal, account, rules, pace
+        self.window_ms, self._slack_ms = pace.window_ms(client.clock.speed), pace.slack_ms(client.clock.speed)
         self._emit = emit
         self._fail = fail  # told why nothing may go on
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,7 +88,7 @@ class Orders:
             order = self._order(cid)
             if order.state == State.INTENT:
                 order = self._mark(
-                    order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self._pace.window_ms
+                    order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self.window_ms
                 )
             try:
                 body = await self._client.ask("privatePostOrder", self._request(order), weight=1, urgent=True)
@@ -108,12 +111,15 @@ class Orders:
             self._end(order, State.REJECTED, f"{former} could not be cancelled: it is {self._order(former).state}")
             return
         request = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": former}
-        order = self._mark(order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self._pace.window_ms)
+        order = self._mark(order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self.window_ms)
         try:
             body = await self._client.ask(
                 "privatePostOrderCancelReplace", {**self._request(order), **request}, weight=1, urgent=True
             )
-            reports = [self._read(body[name], order) for name in ("cancelResponse", "newOrderResponse")]
+            reports = [
+                self._read(body["cancelResponse"], self._order(former)),
+                self._read(body["newOrderResponse"], order),
+            ]
         except CallFailed as failure:
             data = failure.answer.data if isinstance(failure.answer.data, dict) else {}
             if failure.outcome in (Outcome.REJECTED, Outcome.NOT_SENT):
@@ -205,7 +211,7 @@ class Orders:
         """Ask for an order in doubt until it is found, or proved never to have been accepted."""
         delay = 0.1
         while (order := self._order(cid)).state in IN_DOUBT:
-            last = (order.sent_ms or 0) + order.window_ms + self._pace.slack_ms
+            last = (order.sent_ms or 0) + order.window_ms + self._slack_ms
             try:
                 # The exchange's own clock, looked at before the question: our own could have jumped.
                 over = self._client.clock.now() > last and await self._client.time() > last
@@ -370,7 +376,7 @@ class Orders:
     def _read(self, body: Any, order: Order) -> Report:
         """What an answer says of ``order``; one that lacks what it must say leaves it in doubt."""
         try:
-            return answered(body, order.intent.symbol)
+            return dataclasses.replace(answered(body, order.intent.symbol), cid=order.cid)
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise CallFailed("an answer that is not an order", Answer(), error) from error
 
@@ -382,16 +388,12 @@ class Orders:
     async def _pause(self, cid: str, seconds: float) -> None:
         """Wait, but no longer than until something happens to the order."""
         event = self._changed.setdefault(cid, asyncio.Event())
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), seconds)
-        except TimeoutError:
-            pass
 
     async def _quietly(self, work: Awaitable[Any]) -> None:
-        try:
+        with contextlib.suppress(CallFailed):
             await work
-        except CallFailed:
-            pass
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

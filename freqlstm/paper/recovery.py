@@ -151,7 +151,7 @@ async def was_reset(client: Client, journal: Journal, account: Account, pace: Pa
     for attempt in range(3):
         if await _knows(client, account, newest):
             return False
-        last = (newest.sent_ms or 0) + newest.window_ms + pace.slack_ms
+        last = (newest.sent_ms or 0) + newest.window_ms + pace.slack_ms(client.clock.speed)
         while client.clock.now() <= last:  # it may not be visible yet
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.05 * 2**attempt)
@@ -159,7 +159,7 @@ async def was_reset(client: Client, journal: Journal, account: Account, pace: Pa
 
 
 async def _knows(client: Client, account: Account, order: Order) -> bool:
-    query = {"symbol": account.rules[order.intent.symbol].id, "orderId": order.exchange_id}
+    query = {"symbol": account.rules[order.intent.symbol].id, "origClientOrderId": order.cid}
     try:
         body = await patiently(client, "privateGetOrder", query, weight=4)
     except CallFailed as failure:
@@ -170,7 +170,7 @@ async def _knows(client: Client, account: Account, order: Order) -> bool:
         ) from failure
     if not isinstance(body, dict):
         raise PaperError(f"The exchange gave an answer about order {order.cid} that is not an order. Try again later.")
-    return body.get("clientOrderId") == order.cid  # after a reset the number may belong to another order
+    return body.get("orderId") == order.exchange_id
 
 
 def _begin_anew(journal: Journal, why: str, totals: Mapping[str, Any], now: int) -> None:

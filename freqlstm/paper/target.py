@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import json
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, build_opener
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from freqlstm.errors import PaperError, UnknownName, UsageError
+from freqlstm.errors import BadAnswer, ExchangeUnavailable, PaperError, UnknownName
+from freqlstm.paper.keys import Keys
 
 TESTNET_HOSTS = frozenset({"testnet.binance.vision", "stream.testnet.binance.vision", "ws-api.testnet.binance.vision"})
 DEMO_HOSTS = frozenset({"demo-api.binance.com", "demo-stream.binance.com", "demo-ws-api.binance.com"})
@@ -25,13 +29,15 @@ class Target:
     """An exchange that is safe to send orders to.
 
     A sandbox answers in the testnet's name: its hosts are resolved to ``address`` on this machine, and its certificate is
-    signed by the authority in the file ``authority``, which nothing else trusts. ``speed`` is how many times faster its clock runs.
+    signed by ``authority`` (PEM), which nothing else trusts and which is a new one whenever the sandbox is started: it is
+    then asked for again at ``control``. ``speed`` is how many times faster its clock runs.
     """
 
     name: str
     hosts: frozenset[str]
     address: tuple[str, int] | None = None
-    authority: Path | None = None
+    authority: str = ""
+    control: str = ""
     speed: float = 1.0
 
     def __post_init__(self) -> None:
@@ -52,18 +58,35 @@ class Target:
 
     def connector(self) -> aiohttp.TCPConnector:
         """What opens connections; asked for any other host, or for any address by number, it fails."""
-        context = ssl.create_default_context(cafile=None if self.authority is None else str(self.authority))
-        return _Connector(self.hosts, resolver=_Resolver(self), ssl=context, ttl_dns_cache=60)
+        context = ssl.create_default_context() if self.address is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.authority:
+            context.load_verify_locations(cadata=self.authority)
+        return _Connector(self, context, resolver=_Resolver(self), ssl=context, ttl_dns_cache=60)
 
 
-def sandbox(address: str, authority: Path, speed: float = 1.0) -> Target:
-    """The sandbox at ``address`` (127.0.0.1:8443), whose certificate authority is in the PEM file ``authority``."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UsageError(f"The sandbox's address is {address!r}. It must be HOST:PORT, as in 127.0.0.1:8443.")
-    if not authority.is_file():
-        raise UsageError(f"There is no certificate {authority}. `freqlstm sandbox` writes it when it starts.")
-    return Target("sandbox", TESTNET_HOSTS, (host.strip("[]"), int(port)), authority, speed)
+def sandbox(url: str) -> tuple[Target, Keys]:
+    """The sandbox whose controls are at ``url`` (http://127.0.0.1:8080), and the first of its keys."""
+    told = _connection_of(url)
+    speed = float(told["speed"]) or 1.0
+    key, secret = next(iter(told["keys"].items()))
+    address = ("127.0.0.1", int(told["tls_port"]))
+    return Target("sandbox", TESTNET_HOSTS, address, told["authority"], url, speed), Keys(key, secret)
+
+
+def _connection_of(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or not _is_loopback(parts.hostname):
+        raise PaperError(f"The sandbox at {url!r} is not on this machine. It is like http://127.0.0.1:8080.")
+    try:
+        with build_opener(ProxyHandler({})).open(f"{url.rstrip('/')}/control/connect", timeout=5) as answer:
+            told = json.load(answer)
+    except (OSError, ValueError) as error:
+        raise ExchangeUnavailable(
+            f"No sandbox answers at {url} ({error}). Start one with `freqlstm sandbox`."
+        ) from error
+    if not isinstance(told, dict) or not {"tls_port", "authority", "keys", "speed"} <= told.keys():
+        raise BadAnswer(f"What answers at {url} is no sandbox. Start one with `freqlstm sandbox`.")
+    return told
 
 
 TARGETS: Mapping[str, Target] = {
@@ -108,15 +131,22 @@ class _Resolver(AbstractResolver):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Refuses what never reaches a resolver: addresses by number, and other schemes than https and wss."""
+    """Refuses what never reaches a resolver: addresses by number, other schemes than https and wss, and proxies."""
 
-    def __init__(self, hosts: frozenset[str], **options: Any) -> None:
+    def __init__(self, target: Target, context: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
-        self._hosts = hosts
+        self._target, self._context = target, context
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        if req.url.host not in self._hosts or req.url.scheme not in ("https", "wss") or req.proxy is not None:
+        if req.url.host not in self._target.hosts or req.url.scheme not in ("https", "wss") or req.proxy is not None:
             raise OSError(f"{req.url.scheme}://{req.url.host} must not be contacted")
+        try:
+            return await super().connect(req, traces, timeout)
+        except aiohttp.ClientConnectorCertificateError:
+            if not self._target.control:
+                raise
+        told = await asyncio.to_thread(_connection_of, self._target.control)  # it was started again
+        self._context.load_verify_locations(cadata=told["authority"])
         return await super().connect(req, traces, timeout)
 
 
