@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +51,7 @@ class Archive:
     def _note_absent(self, symbol: str, first: int, stop: int, found: Sequence[Candle]) -> None:
         """An exchange that has no candle there has none tomorrow: nobody asks again."""
         opens = [first - self.step_ms, *(candle.open_ms for candle in found), stop]
-        for before, after in zip(opens, opens[1:], strict=False):
+        for before, after in pairwise(opens):
             if after - before > self.step_ms:
                 self._store.note_absent(
                     self.exchange, symbol, self.facts.timeframe, moment(before + self.step_ms), moment(after)
@@ -61,10 +63,8 @@ class Archive:
         end = bars[0].open_ms if bars else until_ms
         past = self._candles(symbol, [])
         if since_ms < end:
-            try:
+            with suppress(NoCandles):
                 past = self._store.read(self.exchange, symbol, self.facts.timeframe, moment(since_ms), moment(end))
-            except NoCandles:
-                pass
         if not bars:
             return past
         own = self._candles(symbol, bars)

@@ -7,6 +7,7 @@ at each close, as in a backtest. A market exit waits until what rests is cancell
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -35,6 +36,10 @@ class Dispatch:
         self._notify, self._refused, self._tell = notify, refused, tell
         self._by_cid: dict[str, Ticket] = {}
         self._booked: dict[str, Decimal] = {}  # cid -> what its fills so far add up to
+        self._over: deque[str] = deque(maxlen=KEPT)  # cids that have ended
+        self._moves: dict[
+            str, tuple[Ticket, str, Decimal | None]
+        ] = {}  # cid -> whom and what it is to replace, and its price
         self._seq: dict[str, int] = {}  # of the newest bar
 
     @property
@@ -192,16 +197,16 @@ class Dispatch:
         old.past.add(before)
         old.resting = None
         new.resting, new.price = new.cid, intent.price
-        made = self.exchange.replace(before, intent)
-        if made.state is State.REJECTED and made.sent_ms is None:  # refused here: the old one still rests
-            self._tell("refusal", f"{new.symbol} {new.reason} stays at {price}: {made.note}")
-            old.past.discard(before)
-            new.resting = None
-            old.resting, old.price = before, price
-        else:
-            self._answered(made)
+        self._moves[new.cid] = old, before, price
+        self._answered(self.exchange.replace(before, intent))
 
     # In
+
+    def is_news(self, event: OrderEvent) -> bool:
+        """Whether :meth:`take` would change anything."""
+        ticket = self._by_cid.get(event.cid)
+        is_open = ticket is not None and ticket in self.open
+        return (is_open and event.state.final) or any(not self.holdings.knows(fill) for fill in event.fills)
 
     def take(self, event: OrderEvent) -> None:
         """Something has happened to an order."""
@@ -218,6 +223,8 @@ class Dispatch:
                     self._notify(order)
         if ticket is None or ticket not in self.open:
             return
+        if event.state in (State.OPEN, State.PARTIAL):
+            self._moves.pop(event.cid, None)
         if event.state.final and self._booked.get(event.cid, Decimal(0)) >= event.order.executed:
             self._booked.pop(event.cid, None)
             self._ended(ticket, event)
@@ -228,6 +235,9 @@ class Dispatch:
     def _ended(self, ticket: Ticket, event: OrderEvent) -> None:
         cid, order = event.cid, ticket.order
         filled = event.order.executed > 0
+        self._over.append(cid)
+        if cid == ticket.resting and not filled and self._moved_back(ticket, event):
+            return
         if cid == ticket.resting:
             ticket.resting = None
         elif not filled:
@@ -250,6 +260,17 @@ class Dispatch:
         for other in list(self.open):  # what has waited for coins that are free now
             if other.symbol == ticket.symbol and other.waits:
                 self._send(other)
+
+    def _moved_back(self, ticket: Ticket, event: OrderEvent) -> bool:
+        """An order that was to replace another was refused: the other still stands, unless it has ended."""
+        old, before, price = self._moves.pop(event.cid, (ticket, "", None))
+        if not before or before in self._over:
+            return False
+        self._tell("refusal", f"{ticket.symbol} {old.reason} stays at {price}: {event.order.note}")
+        old.past.discard(before)
+        ticket.resting = None
+        old.resting, old.price = before, price
+        return True
 
     def _unprotected(self, ticket: Ticket, event: OrderEvent) -> None:
         """A protection that does not rest any more, or never did, is watched from here; if it is too late, leave at once."""

@@ -51,6 +51,10 @@ class Holdings:
         """Equity at the newest closes, in units of the quote asset."""
         return float(self.money) + sum(self.worth(feed) for feed in self.feeds.values())
 
+    def knows(self, fill: Fill) -> bool:
+        """Whether a fill is booked."""
+        return (fill.symbol, fill.trade_id) in self._seen
+
     def take(self, fill: Fill, order: Any, row: int | None, reason: str) -> bool:
         """Book a fill, once; whether it was new. ``order`` is Backtrader's, None for one that the strategy did not ask for."""
         key = (fill.symbol, fill.trade_id)

@@ -70,6 +70,11 @@ class Models:
         """Bars before a bar that any prediction can depend on."""
         return max((each.memory for each in self.described.values()), default=0)
 
+    @property
+    def learn(self) -> bool:
+        """Whether a signal goes on learning after its fit."""
+        return any(signal_class(plugin).advance is not Signal.advance for plugin, _ in self._uses.values())
+
     def history_needed(self, step: pd.Timedelta) -> pd.Timestamp:
         """The earliest candle that a fit or a prediction at the start can use."""
         first = self.start - self.memory * step
@@ -109,7 +114,7 @@ class Models:
         return changed
 
     def _swapped(self, name: str, opens: pd.Timestamp) -> list[str]:
-        fold, future = self._work.pop(name)
+        _, future = self._work.pop(name)
         try:
             signal, model_id = future.result()
         except FreqlstmError as error:
@@ -151,7 +156,7 @@ class Models:
             signal.predict(recent)
         return signal, str(outcome["model_id"])
 
-    def keep(self, opens: pd.Timestamp) -> None:
+    def keep(self) -> None:
         """Write what signals that go on learning have learned."""
         for name, speaker in self.speakers.items():
             signal = speaker.forecaster.signal
