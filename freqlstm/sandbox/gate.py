@@ -59,7 +59,7 @@ class Gate:
         """The reply to a request; :class:`Dropped` if there is none."""
         venue = self.venue
         scope = {"path": path, "method": method, "symbol": str(parameters.get("symbol", "")), "key": key}
-        headers: dict[str, str] = {}
+        after = None
         try:
             venue.usage.charge(operation.cost(parameters), venue.now)
             await self._fail_before(venue.faults.take(*BEFORE, **scope))
@@ -72,15 +72,16 @@ class Gate:
             after = venue.faults.take(*AFTER, **scope)
             if after is not None and after.kind == "late":
                 self._carry_out_later(float(after.details["seconds"]), operation, parameters, account)
+                after = None
                 raise timed_out()
             reply = Reply(200, self._carry_out(operation, parameters, account))
         except Refusal as refusal:
-            reply, after = Reply(refusal.status, refusal.body, dict(refusal.headers)), None
-        headers["X-MBX-USED-WEIGHT"] = headers["X-MBX-USED-WEIGHT-1M"] = str(venue.usage.weight)
+            reply = Reply(refusal.status, refusal.body, dict(refusal.headers))
+        used = str(venue.usage.weight)
+        reply.headers |= {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
         if operation.order and key in venue.accounts:
             short, long = venue.usage.orders(key, venue.now)
-            headers |= {"X-MBX-ORDER-COUNT-10S": str(short), "X-MBX-ORDER-COUNT-1D": str(long)}
-        reply.headers |= headers
+            reply.headers |= {"X-MBX-ORDER-COUNT-10S": str(short), "X-MBX-ORDER-COUNT-1D": str(long)}
         return reply if after is None else await self._fail_after(after, reply)
 
     def _carry_out(self, operation: Operation, parameters: Parameters, account: Account | None) -> Any:

@@ -65,7 +65,7 @@ class Usage:
             -1003,
             f"Too much request weight used; current limit is {self.limits.weight} request weight per 1 MINUTE. "
             f"Please use WebSocket Streams for live updates to avoid polling the API.",
-            headers={"Retry-After": str(1 + (MINUTE - now % MINUTE) // 1000)},
+            headers={"Retry-After": _seconds(MINUTE - now % MINUTE)},
         )
 
     def _banned(self, now: int) -> Refusal:
@@ -74,7 +74,7 @@ class Usage:
             f"Way too much request weight used; IP banned until {self.banned_until}. "
             f"Please use WebSocket Streams for live updates to avoid bans.",
             status=418,
-            headers={"Retry-After": str(1 + (self.banned_until - now) // 1000)},
+            headers={"Retry-After": _seconds(self.banned_until - now)},
         )
 
     def count_order(self, key: str, now: int) -> None:
@@ -83,12 +83,12 @@ class Usage:
         if short >= self.limits.orders:
             raise Refusal(
                 -1015, f"Too many new orders; current limit is {self.limits.orders} orders per 10 SECOND.",
-                headers={"Retry-After": str(1 + (10_000 - now % 10_000) // 1000)},
+                headers={"Retry-After": _seconds(10_000 - now % 10_000)},
             )  # fmt: skip
         if long >= self.limits.daily_orders:
             raise Refusal(
                 -1015, f"Too many new orders; current limit is {self.limits.daily_orders} orders per 1 DAY.",
-                headers={"Retry-After": str(1 + (DAY - now % DAY) // 1000)},
+                headers={"Retry-After": _seconds(DAY - now % DAY)},
             )  # fmt: skip
         self._orders[key].append(now)
 
@@ -103,3 +103,8 @@ class Usage:
         while times and times[0] // DAY != now // DAY:
             times.popleft()
         return sum(time // 10_000 == now // 10_000 for time in times), len(times)
+
+
+def _seconds(milliseconds: int) -> str:
+    """Rounded up, as Retry-After has them."""
+    return str(-(-milliseconds // 1000))

@@ -16,6 +16,13 @@ from freqlstm.sandbox.tickets import Ticket
 
 ONE = Decimal(1)
 
+REASONS = {  # of an executionReport that says REJECTED
+    "Account has insufficient balance for requested action.": "INSUFFICIENT_BALANCES",
+    "Order would immediately match and take.": "WOULD_MATCH_IMMEDIATELY",
+    "Stop price would trigger immediately.": "STOP_PRICE_WOULD_TRIGGER_IMMEDIATELY",
+    "Duplicate order sent.": "DUPLICATE_ORDER",
+}
+
 Tell = Callable[[Account, Event], None]
 
 
@@ -40,6 +47,7 @@ class Matching:
         self.tell = tell
         self.orders = 0  # the number of the newest order
         self.trades = 0
+        self.moves = 0  # of prices
         self.open: dict[str, list[tuple[Account, Order]]] = {name: [] for name in listings}
         self.changed: list[tuple[Account, Order]] = []
         self.thin: Callable[[str], Liquidity | None] = lambda name: None  # what is left of a book, for one order
@@ -70,7 +78,7 @@ class Matching:
         order = self._order(account, ticket, now)
         price = self.books[listing.name].price
         if ticket.contingent:
-            if ticket.stop_price and ticket.trailing_delta is None and self._reached(order, price):
+            if ticket.stop_price and ticket.trailing_delta is None and order.reached(price):
                 raise Refusal(-2010, "Stop price would trigger immediately.")
             order.waiting = True
             order.active = ticket.trailing_delta is not None and not ticket.stop_price
@@ -85,6 +93,13 @@ class Matching:
         self._positions(account, listing, now)
         return order
 
+    def reject(self, account: Account, ticket: Ticket, refusal: Refusal, now: int) -> None:
+        """Tell the account of a new order that was refused after another one was cancelled for it."""
+        order = self._order(account, ticket, now)
+        self.orders = order.id
+        order.status = "REJECTED"
+        self.tell(account, execution_report(order, "REJECTED", now, reason=REASONS.get(refusal.message, "UNKNOWN")))
+
     def cancel(self, account: Account, order: Order, cancel_id: str, now: int) -> Order:
         """Take an open order out of the book."""
         if not order.open:
@@ -97,6 +112,7 @@ class Matching:
     def move(self, name: str, price: Decimal, now: int, jump: bool = False) -> None:
         """The market trades from its last price to ``price``, through all prices between them unless it jumps."""
         book = self.books[name]
+        self.moves += 1
         while not jump and (halt := self._next_halt(name, price)) is not None:
             book.move(halt, now)
             self._react(name, now)
@@ -280,27 +296,14 @@ class Matching:
             if not order.open:  # it expired because of one before it
                 continue
             if order.waiting:
-                if self._triggers(order, price):
+                if order.triggered_by(price):
                     self._trigger(account, order, now)
-            elif price <= order.price if order.buys else price >= order.price:
+            elif order.touched != self.moves and (price <= order.price if order.buys else price >= order.price):
+                order.touched = self.moves
                 step = self.listings[name].step
                 part = floored(order.remaining * self.portion(order), step) or order.remaining
                 self._fill(account, order, order.price, part, now, maker=True)
                 self._positions(account, self.listings[name], now)
-
-    def _reached(self, order: Order, price: Decimal) -> bool:
-        return price >= order.stop_price if order.rising else price <= order.stop_price
-
-    def _triggers(self, order: Order, price: Decimal) -> bool:
-        """Whether ``price`` sets it off; a trailing stop first follows the price."""
-        if order.trailing_delta is None:
-            return self._reached(order, price)
-        if not order.active:
-            if self._reached(order, price):
-                order.active, order.extreme = True, price
-            return False
-        order.extreme = min(order.extreme, price) if order.buys else max(order.extreme, price)
-        return price >= order.trigger if order.buys else price <= order.trigger
 
     def _trigger(self, account: Account, order: Order, now: int) -> None:
         """A stop price is met: the order goes to the book like a new one."""

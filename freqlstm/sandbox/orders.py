@@ -82,6 +82,7 @@ class Order:
     cancel_id: str = ""
     expiry_reason: str = ""
     visible_from: int = 0
+    touched: int = 0  # the number of the move of the price that filled it last, as a maker
     trades: list[Trade] = field(default_factory=list)
 
     @property
@@ -113,6 +114,21 @@ class Order:
     def rising(self) -> bool:
         """Whether its stop price, or the start of its tracking, is met from below."""
         return self.buys == self.type.startswith("STOP_LOSS")
+
+    def reached(self, price: Decimal) -> bool:
+        """Whether ``price`` meets its stop price."""
+        return price >= self.stop_price if self.rising else price <= self.stop_price
+
+    def triggered_by(self, price: Decimal) -> bool:
+        """Whether ``price`` sets it off; a trailing stop first follows the price."""
+        if self.trailing_delta is None:
+            return self.reached(price)
+        if not self.active:
+            if self.reached(price):
+                self.active, self.extreme = True, price
+            return False
+        self.extreme = min(self.extreme, price) if self.buys else max(self.extreme, price)
+        return price >= self.trigger if self.buys else price <= self.trigger
 
     def _core(self) -> dict[str, Any]:
         return {

@@ -113,8 +113,10 @@ class Replay:
         return moment
 
     def _settle(self, moment: int) -> None:
-        """The clock has come to ``moment``: exactly if stepped, on its own line if driven by time."""
-        if self.speed == 0 or moment > self._anchor[0] + (self._seconds() - self._anchor[1]) * 1000 * self.speed:
+        """The clock has come to ``moment``, unless it has by itself: it never goes back."""
+        since, read = self._anchor
+        elapsed = (self._seconds() - read) * 1000 * (self.speed or 1.0)
+        if moment >= since + elapsed or (self.speed == 0 and moment == self.open_time):
             self._anchor = (moment, self._seconds())
 
 

@@ -21,7 +21,7 @@ DIGITS = 8
 PARAMETERS = {
     "symbol", "side", "type", "timeInForce", "quantity", "quoteOrderQty", "price", "newClientOrderId", "stopPrice",
     "trailingDelta", "newOrderRespType", "selfTradePreventionMode", "strategyId", "strategyType",
-    "timestamp", "recvWindow", "signature", "apiKey",
+    "timestamp", "recvWindow", "signature", "apiKey", "returnRateLimits",
     "computeCommissionRates", "cancelReplaceMode", "cancelOrderId", "cancelOrigClientOrderId", "cancelNewClientOrderId",
     "cancelRestrictions", "orderRateLimitExceededMode",
 }  # fmt: skip

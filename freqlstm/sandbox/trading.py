@@ -97,6 +97,8 @@ def cancel_replace(venue: Venue, account: Account, parameters: Parameters) -> di
         answer["newOrderResult"] = "SUCCESS"
     except Refusal as refusal:
         answer.update(newOrderResult="FAILURE", newOrderResponse=refusal.body)
+        if answer["cancelResult"] == "SUCCESS":
+            venue.matching.reject(account, ticket, refusal, venue.now)
     failed = [answer[name] != "SUCCESS" for name in ("cancelResult", "newOrderResult")]
     if all(failed):
         raise Refusal(-2022, "Order cancel-replace failed.", **answer)
