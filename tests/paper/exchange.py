@@ -1,0 +1,118 @@
+"""A sandbox exchange in a thread, and a session that trades on it in the thread of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from freqlstm.candles import Candles
+from freqlstm.paper.keys import Keys
+from freqlstm.paper.session import Session
+from freqlstm.paper.target import Target
+from freqlstm.paper.target import sandbox as sandbox_target
+from freqlstm.paper_run import PaperRun, opened
+from freqlstm.project import Project
+from freqlstm.sandbox import Liquidity, Sandbox, Terms
+
+DEEP = Liquidity(levels=1, amount=Decimal(10**9), spread=0)  # any order fills at the last price
+
+
+class Floor:
+    """A running sandbox; its methods may be called from any thread."""
+
+    def __init__(self, market: Mapping[str, Candles], **terms: Any) -> None:
+        self.sandbox = Sandbox(market, Terms(**{"liquidity": DEEP, **terms}))
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="sandbox", daemon=True)
+
+    def __enter__(self) -> Floor:
+        self._thread.start()
+        self.wait(self.sandbox.start())
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.wait(self.sandbox.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    def wait(self, work: Any) -> Any:
+        """What a coroutine returns that runs in the sandbox's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def do(self, work: Callable[[], Any]) -> Any:
+        """What ``work`` returns in the sandbox's thread."""
+
+        async def done() -> Any:
+            return work()
+
+        return self.wait(done())
+
+    def connect(self) -> tuple[Target, Keys]:
+        """How a session reaches it."""
+        return sandbox_target(self.sandbox.url)
+
+    @property
+    def now_ms(self) -> int:
+        return int(self.do(lambda: self.sandbox.venue.now))
+
+
+def drive(floor: Floor, session: Session, bars: int, before: Callable[[int], None] = lambda bar: None) -> None:
+    """Step the market by so many candles, each when the session has done with the one before; then stop the session."""
+    ticks = floor.sandbox.venue.terms.ticks
+    for bar in range(bars):
+        before(bar)
+        floor.wait(floor.sandbox.step(0, ticks - 1))
+        found = floor.wait(floor.sandbox.step(0, 1))
+        closed = max(found["closed"].values(), default=0)
+        until = time.monotonic() + 30
+        while session.settled_ms < closed and time.monotonic() < until:
+            time.sleep(0.0005)
+        assert session.settled_ms >= closed, f"bar {bar} was not done with"
+        if found["over"]:
+            break
+    session.stop("the test is over")
+
+
+@contextmanager
+def driven(
+    floor: Floor, session: Session, bars: int, before: Callable[[int], None] = lambda bar: None
+) -> Iterator[None]:
+    """Have the market stepped by another thread while the block runs."""
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            drive(floor, session, bars, before)
+        except BaseException as error:
+            failed.append(error)
+            session.stop("the driver failed")
+
+    thread = threading.Thread(target=work, name="driver")
+    thread.start()
+    try:
+        yield
+    finally:
+        session.stop("the block ended")
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+@contextmanager
+def trading(floor: Floor, run: PaperRun, root: Path, name: str = "test", **options: Any) -> Iterator[Session]:
+    """A session on that sandbox."""
+    told: list[tuple[str, str]] = []
+    target, keys = floor.connect()
+    with opened(
+        run, Project(root), target, keys, name, now_ms=lambda: floor.now_ms,
+        tell=lambda kind, text: told.append((kind, text)), **options,
+    ) as session:  # fmt: skip
+        session.told = told  # type: ignore[attr-defined]
+        yield session
