@@ -11,7 +11,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-import backtrader as bt
 import pandas as pd
 
 from freqlstm import provenance
@@ -25,10 +24,12 @@ from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys
 from freqlstm.paper.limits import KillSwitch, Limits
+from freqlstm.paper.machine import Orders
 from freqlstm.paper.models import Models
 from freqlstm.paper.pace import Pace
+from freqlstm.paper.playback import write_rules
 from freqlstm.paper.records import SessionFacts
-from freqlstm.paper.session import Orders, Session
+from freqlstm.paper.session import Session
 from freqlstm.paper.target import Target
 from freqlstm.plugins import find
 from freqlstm.progress import Progress, silent
@@ -92,7 +93,7 @@ class Trader:
     """What a session trades by: the plugins of its run."""
 
     run: PaperRun
-    strategy: type[bt.Strategy]
+    strategy: type
     source: str
     parameters: dict[str, Any]
     uses: Mapping[str, SignalUse]
@@ -150,6 +151,7 @@ def opened(
         try:
             if not began:
                 journal.event(BEGAN, gateway.now_ms(), open_ms=start_ms)
+            write_rules(journal, {pair: gateway.rules(pair) for pair in run.pairs}, gateway.now_ms())
             _check_cash(gateway, run)
             archive = Archive(folder / "candles", journal)
             models = _models(trader, project, archive, start_ms, folder)

@@ -32,7 +32,7 @@ LAYERS = {
         "tuning",
     },
     6: {"report"},
-    7: {"evaluation_run", "reproduce", "run", "tuned"},
+    7: {"evaluation_run", "paper_report", "paper_run", "reproduce", "run", "tuned"},
     8: {"cli"},
 }  # fmt: skip
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}

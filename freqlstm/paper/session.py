@@ -5,40 +5,23 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import backtrader as bt
-
 from freqlstm.candles import Candles
-from freqlstm.costs import Costs
-from freqlstm.engines.backtrader import ExposureSizer
-from freqlstm.errors import FreqlstmError
 from freqlstm.paper.archive import moment
-from freqlstm.paper.broker import PaperBroker
 from freqlstm.paper.decision import Decision
 from freqlstm.paper.deliberation import Deliberation
 from freqlstm.paper.diary import Diary
-from freqlstm.paper.feed import LiveCerebro, LiveFeed
 from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.limits import Stop
+from freqlstm.paper.machine import Machine, Orders
 from freqlstm.paper.records import LIMIT, STOP, Bundle, Halt, OrderEvent
 from freqlstm.paper.route import Route
-from freqlstm.strategy import failure, overrides_next
 
 TICK = 0.25  # seconds between two looks at what is not a candle
 STALE = 0.5  # bars after its close, from which on nothing is entered on a candle
 PATIENCE = 5.0  # seconds, at most half a bar, that a market order may take before the next bar goes on without it
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What a strategy is, and what it may spend."""
-
-    strategy: type[bt.Strategy]
-    parameters: Mapping[str, Any]
-    cash: float  # quote asset
-    costs: Costs  # expected, for sizes
 
 
 class Session:
@@ -49,13 +32,13 @@ class Session:
         tell: Callable[[str, str], None] = lambda kind, text: None,
     ) -> None:  # fmt: skip
         """``like`` names the candles; ``speed`` is that of the exchange's clock; ``tell`` hears (kind, text) of what happens."""
-        self.orders = orders
         self.gateway = gateway
         self.deliberation = deliberation
         self.models = deliberation.models
         self.diary = Diary(gateway.journal)
         self.route = Route(gateway, gateway.journal)
-        self.broker = PaperBroker(self.route, orders.cash, orders.costs, self._told)
+        self.machine = Machine(orders, self.route, like, deliberation.names, self._steps, self._told)
+        self.broker, self.feeds = self.machine.broker, self.machine.feeds
         self.patience = min(PATIENCE, gateway.step_ms / 2000 / speed)
         self.tick: Callable[[], None] = lambda: None  # called when there is nothing to do
         self.bars = 0
@@ -65,32 +48,10 @@ class Session:
         self.decide_seconds = 0.0  # from the arrival of the newest bar until its orders were handed over
         self._tell = tell
         self._stopping = ""
-        own_loop = overrides_next(orders.strategy)
-        kind = LiveFeed.with_lines(deliberation.names if own_loop else ())
-        self.feeds = {
-            symbol: kind(candles, gateway.rules(symbol).market_rules, decides=not own_loop)
-            for symbol, candles in like.items()
-        }
-        self.cerebro = LiveCerebro(self._steps)
-        self.cerebro.broker = self.broker
-        self.cerebro.addsizer(ExposureSizer)
-        for symbol, feed in self.feeds.items():
-            self.cerebro.adddata(feed, name=symbol)
-            self.broker.holdings.attach(feed)
-        self.cerebro.addstrategy(orders.strategy, **orders.parameters)
 
     def run(self) -> str:
         """Trade until it is stopped; why it stopped. What the strategy itself does wrong is a PluginError."""
-        name = self.orders.strategy.__name__
-        try:
-            self.cerebro.run()
-        except FreqlstmError:
-            raise
-        except (Exception, SystemExit) as error:  # a plugin that leaves the program would look like success
-            broken = failure(self.orders.strategy, name, error)
-            if broken is None:
-                raise
-            raise broken from error
+        self.machine.run()
         return self._stopping
 
     def stop(self, why: str) -> None:
@@ -160,12 +121,7 @@ class Session:
     def _push(
         self, bundle: Bundle, said: Mapping[str, Mapping[str, float]], decisions: Mapping[str, Decision]
     ) -> Iterator[None]:
-        for symbol, candle in bundle.candles.items():
-            feed = self.feeds[symbol]
-            if symbol in decisions:
-                feed.decisions.append(decisions[symbol])
-            feed.push(bundle.open_ms, candle.floats, said.get(symbol, {}), not bundle.stale)
-        self.broker.dispatch.begin_bar(bundle.open_ms)
+        self.machine.push(bundle.open_ms, bundle.candles, said, decisions, fresh=not bundle.stale)
         self.bars += 1
         yield
 
@@ -234,8 +190,7 @@ class Session:
             self.deliberation.remember(entry.said)
             bundle = Bundle(entry.open_ms, entry.candles, 0, entry.stale, "journal")
             self.last = bundle, {symbol: dict(said) for symbol, said in entry.said.items()}, dict(entry.decisions)
-            decisions = entry.decisions if self.deliberation.decider is not None else {}
-            yield from self._push(bundle, entry.said, decisions)
+            yield from self._push(bundle, entry.said, entry.decisions)
             self.settled_ms = entry.open_ms
         self.route.past = False
         if entries:

@@ -45,7 +45,7 @@ def status_of(session: Session, name: str) -> dict[str, Any]:
         "timeframe": gateway.timeframe, "now": moment(now), "bars": session.bars,
         "last_bar": None if bundle is None else moment(bundle.open_ms),
         "last_bar_stale": None if bundle is None else bundle.stale,
-        "equity": holdings.value, "cash": float(holdings.money), "start_cash": session.orders.cash, "symbols": rows,
+        "equity": holdings.value, "cash": float(holdings.money), "start_cash": session.machine.orders.cash, "symbols": rows,
         "halt": session.halt, "decide_ms": round(session.decide_seconds * 1000, 2),
         "trades": sum(fill.size < 0 for fill in holdings.fills), "refusals": len(broker.refusals),
         "models_problem": dict(session.models.problems), "health": asdict(gateway.health()),
