@@ -8,7 +8,7 @@ at each close, as in a backtest. A market exit waits until what rests is cancell
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -44,8 +44,13 @@ class Dispatch:
 
     @property
     def in_flight(self) -> bool:
-        """Whether something is on its way that ends in moments: a market order, or a cancellation."""
-        return any(each.kind == MARKET or each.cancelling or each.waits for each in self.open)
+        """Whether something is on its way of which news comes in moments."""
+        return any(self._moving(each) for each in self.open)
+
+    @staticmethod
+    def _moving(ticket: Ticket) -> bool:
+        unheard = ticket.resting is not None and not ticket.heard
+        return ticket.kind == MARKET or ticket.cancelling or ticket.waits or unheard
 
     def begin_bar(self, open_ms: int) -> None:
         """A bar has closed."""
@@ -100,7 +105,7 @@ class Dispatch:
         if intent is None:  # nothing is left to sell
             self._end(ticket, ticket.order.cancel)
             return
-        ticket.resting, ticket.price = ticket.cid, intent.price
+        ticket.resting, ticket.price, ticket.heard = ticket.cid, intent.price, False
         self._answered(self.exchange.submit(intent))
 
     def _intent(self, ticket: Ticket) -> Intent | None:
@@ -127,6 +132,15 @@ class Dispatch:
         """What is known as soon as an order was handed over: that it was refused here, or all of it after a restart."""
         if order.state.final or order.executed:
             self.take(OrderEvent(order, tuple(self.exchange.fills(order.cid))))
+
+    def orphans(self, unresolved: Sequence[Order]) -> list[str]:
+        """Orders at the exchange that nothing stands behind any more; none while anything is on its way."""
+        if self.in_flight:
+            return []
+        mine = {each.resting for each in self.open}
+        return [
+            order.cid for order in unresolved if order.state in (State.OPEN, State.PARTIAL) and order.cid not in mine
+        ]
 
     # At every close
 
@@ -158,7 +172,7 @@ class Dispatch:
     def _guard(self, symbol: str) -> None:
         """Let the stop that would trigger first rest at the exchange, at its price of now; without stops, a limit."""
         mine = [each for each in self.open if each.symbol == symbol and each.reduces]
-        if any(each.cancelling or each.waits or each.kind == MARKET for each in mine):
+        if any(self._moving(each) for each in mine):
             return
         stops = [each for each in mine if each.kind == STOP]
         if not stops:
@@ -196,7 +210,7 @@ class Dispatch:
             return
         old.past.add(before)
         old.resting = None
-        new.resting, new.price = new.cid, intent.price
+        new.resting, new.price, new.heard = new.cid, intent.price, False
         self._moves[new.cid] = old, before, price
         self._answered(self.exchange.replace(before, intent))
 
@@ -225,6 +239,7 @@ class Dispatch:
             return
         if event.state in (State.OPEN, State.PARTIAL):
             self._moves.pop(event.cid, None)
+            ticket.heard = ticket.heard or event.cid == ticket.resting
         if event.state.final and self._booked.get(event.cid, Decimal(0)) >= event.order.executed:
             self._booked.pop(event.cid, None)
             self._ended(ticket, event)
@@ -269,7 +284,7 @@ class Dispatch:
         self._tell("refusal", f"{ticket.symbol} {old.reason} stays at {price}: {event.order.note}")
         old.past.discard(before)
         ticket.resting = None
-        old.resting, old.price = before, price
+        old.resting, old.price, old.heard = before, price, True
         return True
 
     def _unprotected(self, ticket: Ticket, event: OrderEvent) -> None:

@@ -32,6 +32,7 @@ class Holdings:
         self.feeds: dict[str, LiveFeed] = {}
         self.fills: list[engine.Fill] = []  # with rows of the session's bars, as a backtest has them
         self._rules = rules
+        self._price: dict[str, float] = {}  # symbol -> price of its newest fill
         self._seen: set[tuple[str, int]] = set()
 
     def attach(self, feed: LiveFeed) -> None:
@@ -72,19 +73,19 @@ class Holdings:
             self.dust[symbol] += held
             held = Decimal(0)
         self.held[symbol] = held
+        self._price[symbol] = float(fill.price)
         size = float(change) if bought or held else -self.positions[feed].size
         self._move(feed, order, size, float(fill.price), paid, row, reason)
         return True
 
     def sweep(self, symbol: str, order: Any, row: int, reason: str, tell: Tell) -> None:
         """What an exit left and is too little ever to be sold is dust: kept apart, and sold with the next exit."""
-        feed, held, rules = self.feeds[symbol], self.held[symbol], self._rules(symbol)
-        close = float(feed.close[0])
-        if held <= 0 or not rules.is_dust(held, Decimal(repr(close))):
+        feed, held, rules, price = self.feeds[symbol], self.held[symbol], self._rules(symbol), self._price[symbol]
+        if held <= 0 or not rules.is_dust(held, Decimal(repr(price))):
             return
         self.held[symbol] = Decimal(0)
         self.dust[symbol] += held
-        self._move(feed, order, -self.positions[feed].size, close, 0.0, row, reason)
+        self._move(feed, order, -self.positions[feed].size, price, 0.0, row, reason)
         tell("dust", f"{symbol}: {plain(held)} {rules.base} are too little to be sold, and kept as dust")
 
     def _move(

@@ -117,6 +117,9 @@ class Session:
         yield from self._push(bundle, said, decisions)
         self.decide_seconds = time.perf_counter() - began
         self.models.keep()
+        for cid in self.broker.dispatch.orphans(self.gateway.journal.orders(unresolved=True)):
+            self._told("orphan", f"Order {cid} rests at the exchange and is not wanted any more: it is cancelled.")
+            self.route.cancel(cid)
 
     def _push(
         self, bundle: Bundle, said: Mapping[str, Mapping[str, float]], decisions: Mapping[str, Decision]

@@ -53,6 +53,7 @@ class Ticket:
     row: int  # of that bar when it was decided
     resting: str | None = None  # cid of the order at the exchange that has not ended
     price: Decimal | None = None  # of that order
+    heard: bool = False  # the exchange has said that it stands there
     cancelling: bool = False
     waits: bool = False  # for coins that another order locks
     past: set[str] = field(default_factory=set)  # cids that were replaced

@@ -52,6 +52,8 @@ class Counter:
         assert intent.cid not in self.orders
         self.sent.append(intent)
         order = self.orders[intent.cid] = Order(intent, 1, State.SENT, sent_ms=0)
+        if intent.kind != MARKET:
+            self.events.append(OrderEvent(replace(order, state=State.OPEN)))
         return order
 
     def cancel(self, cid: str) -> None:
