@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from freqlstm.paper.journal import Journal
-from freqlstm.paper.money import SymbolRules, notional, plain, signed
+from freqlstm.paper.money import SymbolRules, plain, signed
 from freqlstm.paper.records import Balance, Fill
 
 ZERO = Decimal(0)
+SMALLEST = Decimal("0.00000001")  # the exchange shows 8 decimals
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def flows(fills: Iterable[Fill], rules: Mapping[str, SymbolRules]) -> dict[str, 
     sums: dict[str, Decimal] = {}
     for fill in fills:
         market = rules[fill.symbol]
-        paid = notional(fill.price, fill.quantity)
+        paid = fill.price * fill.quantity
         for asset, amount in (
             (market.base, signed(fill.side, fill.quantity)),
             (market.quote, -signed(fill.side, paid)),
@@ -84,7 +85,7 @@ class Account:
         ours_alone = {asset for market in self.rules.values() for asset in (market.base, market.quote)}
         for asset in sorted(ours_alone | self._flows.keys()):
             ours, theirs = ledger.get(asset, ZERO), balances.get(asset, Balance()).total
-            if ours != theirs:
+            if abs(ours - theirs) >= SMALLEST:
                 found.append(Difference(asset, ours, theirs))
         return found
 

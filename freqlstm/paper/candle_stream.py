@@ -167,6 +167,13 @@ class CandleStream:
             self._note("stall")
             await self._client.drop(orders=False)
 
+    async def look(self) -> None:
+        """Learn the last price of every symbol."""
+        for symbol, market in self._rules.items():
+            query = {"symbol": market.id, "interval": self._timeframe, "limit": 1}
+            rows = await patiently(self._client, "publicGetKlines", query, weight=2)
+            self.last_prices.update((symbol, listed(row).close) for row in rows[-1:])
+
     async def history(self, symbol: str, since_ms: int, until_ms: int) -> list[Candle]:
         """Closed candles that open in [since_ms, until_ms), page by page."""
         found: list[Candle] = []

@@ -69,6 +69,7 @@ class Client(ccxt.pro.binance):  # type: ignore[misc]
     async def shut(self) -> None:
         await self.close()
         await self.wires.close()
+        await asyncio.sleep(0.05)  # until encrypted connections are really closed, of which nobody tells
 
     # Questions
 

@@ -127,6 +127,7 @@ class EngineRoom:
         self.candles = CandleStream(
             self.client, journal, self.rules, self._timeframe, assembler, self.pace, self._bundle, poll=self._poll
         )
+        await self.candles.look()
         journal.event("start", now, first_bar=first, wall_clock_off_ms=round(self.clock.offset_ms), mode=self.mode)
         self._live = True
 

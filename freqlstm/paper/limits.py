@@ -10,7 +10,7 @@ from pathlib import Path
 
 from freqlstm.errors import UsageError
 from freqlstm.files import write_text
-from freqlstm.paper.money import notional, plain
+from freqlstm.paper.money import plain
 from freqlstm.paper.records import LIMIT, MARKET, SELL, STOP, Intent
 
 
@@ -47,12 +47,14 @@ class Limits:
         last = standing.last
         if last is None:
             return "there is no last price yet"
-        worth = notional(intent.price or last, intent.quantity)
+        worth = (intent.price or last) * intent.quantity
         if worth > self.max_order:
             return f"worth {plain(worth)}: max_order is {plain(self.max_order)}"
         position = standing.position + (-intent.quantity if intent.side == SELL else intent.quantity)
-        if abs(position) > abs(standing.position) and notional(last, abs(position)) > self.max_position:
-            return f"the position would be worth {plain(notional(last, abs(position)))}: max_position is {plain(self.max_position)}"
+        if abs(position) > abs(standing.position) and last * abs(position) > self.max_position:
+            return (
+                f"the position would be worth {plain(last * abs(position))}: max_position is {plain(self.max_position)}"
+            )
         if intent.kind in (LIMIT, STOP) and intent.price is not None:
             distance = abs(intent.price - last) / last
             if distance > self.max_distance:

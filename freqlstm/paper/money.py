@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from freqlstm.costs import MarketRules
@@ -12,7 +12,6 @@ from freqlstm.errors import BadAnswer
 from freqlstm.paper.records import LIMIT, MARKET, SELL, STOP, Intent
 
 WIRE_TYPES = {MARKET: "MARKET", LIMIT: "LIMIT", STOP: "STOP_LOSS"}
-CENTS = Decimal("0.00000001")  # the exchange counts every asset to 8 decimals
 
 
 def floor_step(quantity: Decimal, step: Decimal) -> Decimal:
@@ -23,11 +22,6 @@ def floor_step(quantity: Decimal, step: Decimal) -> Decimal:
 def nearest_tick(price: Decimal, tick: Decimal) -> Decimal:
     """``price`` moved to the nearest multiple of ``tick``; as it is where the tick is 0."""
     return (price / tick).to_integral_value(ROUND_HALF_EVEN) * tick if tick else price
-
-
-def notional(price: Decimal, quantity: Decimal) -> Decimal:
-    """What ``quantity`` costs at ``price``, to the 8 decimals of the exchange's accounts."""
-    return (price * quantity).quantize(CENTS, ROUND_DOWN)
 
 
 def plain(value: Decimal) -> str:
@@ -104,7 +98,7 @@ class SymbolRules:
         """Whether a position is too small ever to be sold: less than a lot, or worth less than the minimum."""
         whole = self.floor(quantity)
         return whole < max(self.min_quantity, self.lot_step) or (
-            self.min_notional_of_market and notional(price, whole) < self.min_notional
+            self.min_notional_of_market and price * whole < self.min_notional
         )
 
     def refusal(self, intent: Intent, last: Decimal | None) -> str:
@@ -131,7 +125,7 @@ class SymbolRules:
         reference = price if price is not None else last
         if reference is None or (intent.kind != LIMIT and not self.min_notional_of_market):
             return ""
-        worth = notional(reference, quantity)
+        worth = reference * quantity
         if worth < self.min_notional:
             return f"worth {plain(worth)} {self.quote}, below the minimum notional of {plain(self.min_notional)}"
         return ""

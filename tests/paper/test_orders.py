@@ -1,0 +1,206 @@
+"""Orders through the real client against the sandbox: sent once, followed to the end, whatever the exchange does."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from paper_world import BTC, World, agrees, becomes, events, final, intent, trading, until
+
+from freqlstm.paper.limits import Limits
+from freqlstm.paper.records import LIMIT, SELL, STOP, State
+
+POST = {"path": "/api/v3/order", "method": "POST"}
+
+
+def test_a_market_order_fills_and_its_commission_is_taken_from_what_was_bought(world: World) -> None:
+    gateway = trading(world)
+    order = gateway.submit(intent(gateway))
+    assert order.state == State.SENT
+    assert final(gateway, order).state == State.FILLED
+    assert gateway.position(BTC) == Decimal("0.00999")
+    until(gateway.order_events.qsize)
+    told = events(gateway)
+    assert [event.state for event in told] == [State.FILLED]
+    assert [fill.commission_asset for event in told for fill in event.fills] == ["BTC"]
+    agrees(world, gateway)
+
+
+def test_the_same_client_id_is_sent_once(world: World) -> None:
+    gateway = trading(world)
+    wanted = intent(gateway)
+    for _ in range(3):
+        order = gateway.submit(wanted)
+    assert final(gateway, order).state == State.FILLED
+    assert gateway.submit(wanted).state == State.FILLED
+    assert len(world.truth["orders"]) == 1
+
+
+AFTER: dict[str, dict[str, Any]] = {
+    "hang": {}, "drop": {}, "timeout": {}, "unknown": {}, "html": {}, "empty": {}, "late": {"seconds": 0.3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", AFTER)
+def test_an_answer_that_does_not_come_is_looked_for_and_never_resent(world: World, kind: str) -> None:
+    gateway = trading(world)
+    world.arm(kind, **POST, **AFTER[kind])
+    world.arm("account_silent", count=2)  # the stream does not tell either
+    order = gateway.submit(intent(gateway))
+    assert final(gateway, order).state == State.FILLED
+    assert world.consumed[kind] == 1
+    agrees(world, gateway)
+
+
+def test_an_order_that_cannot_be_seen_yet_is_not_taken_for_lost(world: World) -> None:
+    gateway = trading(world)
+    world.arm("drop", **POST)
+    world.arm("invisible", seconds=1.0)
+    world.arm("account_silent", count=2)
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    agrees(world, gateway)
+
+
+@pytest.mark.parametrize("kind", ["lost", "busy"])
+def test_an_order_that_never_arrived_is_proved_so_by_its_window(world: World, kind: str) -> None:
+    gateway = trading(world)
+    world.arm(kind, **POST)
+    order = final(gateway, gateway.submit(intent(gateway)))
+    assert order.state == State.NOT_ACCEPTED
+    assert world.now > (order.sent_ms or 0) + order.window_ms + 200
+    assert world.truth["orders"] == []
+    agrees(world, gateway)
+
+
+def test_an_order_that_is_accepted_at_the_last_moment_is_found(world: World) -> None:
+    gateway = trading(world)
+    world.arm("late", **POST, seconds=1.8)  # of a window of 2
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    agrees(world, gateway)
+
+
+def test_what_is_certain_not_to_have_been_looked_at_is_sent_again(world: World) -> None:
+    gateway = trading(world)
+    world.arm("refuse", **POST, code=-1021, message="Timestamp for this request is outside of the recvWindow.")
+    assert final(gateway, gateway.submit(intent(gateway, 1))).state == State.FILLED
+    world.arm("limited", **POST, retry_after=1)
+    before = world.now
+    assert final(gateway, gateway.submit(intent(gateway, 2))).state == State.FILLED
+    assert world.now - before >= 1000
+    assert world.consumed == {"refuse": 1, "limited": 1}
+    agrees(world, gateway)
+
+
+def test_an_entry_that_would_come_too_late_is_not_sent_and_an_exit_is(world: World) -> None:
+    gateway = trading(world)
+    assert final(gateway, gateway.submit(intent(gateway, 1))).state == State.FILLED
+    world.arm("limited", **POST, retry_after=2)
+    entry = gateway.submit(intent(gateway, 2, deadline_ms=gateway.now_ms() + 500))
+    assert final(gateway, entry).state == State.REJECTED
+    leaving = gateway.submit(intent(gateway, 3, SELL, quantity="0.00999"))
+    assert final(gateway, leaving).state == State.FILLED
+    assert "could not be sent in time" in final(gateway, entry).note
+    agrees(world, gateway)
+
+
+def test_a_thin_book_leaves_an_expired_order_with_fills(world: World) -> None:
+    gateway = trading(world)
+    world.arm("thin_book", levels=3, amount=50)
+    order = final(gateway, gateway.submit(intent(gateway)))
+    assert order.state == State.EXPIRED
+    assert Decimal(0) < order.executed < Decimal("0.01")
+    assert len(gateway.journal.fills(cid=order.cid)) == 3
+    assert gateway.position(BTC) == order.executed - sum(f.commission for f in gateway.journal.fills())
+    agrees(world, gateway)
+
+
+def test_a_limit_order_rests_fills_in_part_and_is_cancelled(world: World) -> None:
+    gateway = trading(world)
+    last = gateway.last_price(BTC)
+    assert last is not None
+    order = gateway.submit(intent(gateway, kind=LIMIT, price=f"{last * Decimal('0.95'):.2f}"))
+    becomes(gateway, order, State.OPEN)
+    world.arm("timeout", path="/api/v3/order", method="DELETE")  # done, but not said
+    gateway.cancel(order.cid)
+    assert final(gateway, order).state == State.CANCELED
+    near = gateway.submit(intent(gateway, 2, kind=LIMIT, price=f"{last * Decimal('0.9999'):.2f}"))
+    becomes(gateway, near, State.OPEN)
+    world.arm("partial", share=0.4)
+    for _ in range(60):
+        world.step(0, 1)
+        if world.consumed.get("partial"):
+            break
+    becomes(gateway, near, State.PARTIAL)
+    gateway.cancel(near.cid)
+    done = final(gateway, near)
+    assert done.state in (State.CANCELED, State.FILLED)
+    assert done.executed > 0
+    agrees(world, gateway)
+
+
+def test_a_stop_rests_at_the_exchange_and_is_moved_in_one_request(world: World) -> None:
+    gateway = trading(world)
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    last = gateway.last_price(BTC)
+    assert last is not None
+    stops = [f"{last * Decimal(share):.2f}" for share in ("0.9", "0.95", "0.9998")]
+    first = gateway.submit(intent(gateway, 2, SELL, STOP, "0.00999", stops[0]))
+    becomes(gateway, first, State.OPEN)
+    second = gateway.replace(first.cid, intent(gateway, 3, SELL, STOP, "0.00999", stops[1]))
+    assert final(gateway, first).state == State.CANCELED
+    becomes(gateway, second, State.OPEN)
+    world.arm("timeout", path="/api/v3/order/cancelReplace")
+    third = gateway.replace(second.cid, intent(gateway, 4, SELL, STOP, "0.00999", stops[2]))
+    assert final(gateway, second).state == State.CANCELED
+    becomes(gateway, third, State.OPEN)
+    for _ in range(100):
+        world.step(0, 1)
+        if gateway.journal.order(third.cid).state.final:  # type: ignore[union-attr]
+            break
+    assert final(gateway, third).state == State.FILLED
+    late = gateway.replace(third.cid, intent(gateway, 5, SELL, STOP, "0.00999", stops[0]))
+    assert final(gateway, late).state == State.REJECTED
+    assert gateway.position(BTC) == 0
+    agrees(world, gateway)
+
+
+def test_an_order_whose_report_never_comes_connects_the_stream_anew(world: World) -> None:
+    gateway = trading(world)
+    world.arm("account_silent", count=3)
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    until(
+        lambda: any("said nothing of order" in facts["error"] for _, _, facts in gateway.journal.events("order stream"))
+    )
+    until(world._listening)
+    assert final(gateway, gateway.submit(intent(gateway, 2))).state == State.FILLED
+    agrees(world, gateway)
+
+
+REFUSED = {
+    "lot": (dict(quantity="0.000015"), "0.000015 BTC is not a whole number of lots of 0.00001"),
+    "worth": (dict(quantity="0.0001"), "below the minimum notional of 5"),
+    "price": (dict(kind=LIMIT, price="-5"), "the price -5 is not a multiple of the tick"),
+    "far": (dict(kind=LIMIT, price="10000"), "away from the last price"),
+    "large": (dict(quantity="1"), "max_order is 10000"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_order_that_breaks_a_rule_is_written_down_and_not_sent(world: World, name: str) -> None:
+    gateway = trading(world)
+    order = gateway.submit(intent(gateway, **REFUSED[name][0]))  # type: ignore[arg-type]
+    assert order.state == State.REJECTED
+    assert REFUSED[name][1] in order.note
+    assert gateway.journal.order(order.cid) == order
+    assert world.truth["orders"] == []
+
+
+def test_too_little_balance_is_said_in_one_line(world: World) -> None:
+    gateway = trading(world)
+    assert final(gateway, gateway.submit(intent(gateway, 1, quantity="0.3"))).state == State.FILLED
+    gateway.limits = Limits(max_position=Decimal(50_000))
+    order = final(gateway, gateway.submit(intent(gateway, 2, quantity="0.3")))
+    assert order.state == State.REJECTED
+    assert order.note.startswith("too little balance: ")
+    agrees(world, gateway)
