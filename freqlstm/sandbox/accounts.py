@@ -83,7 +83,7 @@ class Account:
     def signs(self, payload: str, signature: str) -> bool:
         """Whether ``signature`` is this account's over ``payload``."""
         made = hmac.new(self.secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
-        return hmac.compare_digest(made, signature)
+        return hmac.compare_digest(made, signature.lower())
 
 
 def owner(accounts: Mapping[str, Account], key: str | None) -> Account:

@@ -49,16 +49,14 @@ class Controls:
 @contextmanager
 def in_background(sandbox: Sandbox) -> Iterator[Controls]:
     """Run ``sandbox`` in a thread with an event loop of its own, for clients that are no coroutines."""
-    started = threading.Event()
+    settled = threading.Event()  # it runs, or it has failed
     failed: list[BaseException] = []
     loop = asyncio.new_event_loop()
     ended = asyncio.Event()
 
     async def serve() -> None:
-        try:
-            await sandbox.start()
-        finally:
-            started.set()
+        await sandbox.start()
+        settled.set()
         await ended.wait()
         await sandbox.stop()
 
@@ -69,14 +67,14 @@ def in_background(sandbox: Sandbox) -> Iterator[Controls]:
             failed.append(error)
         finally:
             loop.close()
+            settled.set()
 
     thread = threading.Thread(target=work, name="sandbox", daemon=True)
     thread.start()
-    started.wait()
+    settled.wait()
+    if failed:
+        raise failed[0]
     try:
-        if not sandbox.authority or failed:
-            thread.join()
-            raise failed[0]
         yield Controls(sandbox.url)
     finally:
         if not loop.is_closed():

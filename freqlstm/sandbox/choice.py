@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -45,3 +46,16 @@ def balances_of(given: Iterable[str]) -> dict[str, Decimal]:
         if not asset.strip().isalnum() or not 0 <= balances.get(asset.strip().upper(), Decimal(-1)) < Decimal("1e12"):
             raise UsageError(f"The balance {text!r} is not written ASSET=AMOUNT, as in USDT=10000.")
     return balances
+
+
+def keys_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """The key and secret that the environment names, if it does."""
+    key, secret = (environment.get(f"FREQLSTM_SANDBOX_{name}", "") for name in ("KEY", "SECRET"))
+    if not key and not secret:
+        return {}
+    if not re.fullmatch(r"[A-Za-z0-9]{64}", key) or not secret:
+        raise UsageError(
+            f"FREQLSTM_SANDBOX_KEY has {len(key)} characters and FREQLSTM_SANDBOX_SECRET {len(secret)}. "
+            f"A key has 64 letters and digits, and a secret goes with it."
+        )
+    return {key: secret}

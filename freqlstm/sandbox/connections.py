@@ -97,7 +97,8 @@ class Connections:
         return bool(self.venue.faults.take("account_silent", symbol=event.get("s", ""), key=account.key))
 
     def _deliver(self, connection: Connection, message: object, event: dict[str, Any]) -> None:
-        fault = self.venue.faults.take(*FAULTS, "terminate", path=connection.kind)
+        own = ("terminate",) if connection.kind == "user" else ()
+        fault = self.venue.faults.take(*FAULTS, *own, path=connection.kind)
         if fault is not None:
             self.strike(connection, fault)
         self._note(connection, event)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from freqlstm.errors import FreqlstmError, UsageError
+from freqlstm.sandbox.faults import DEFAULTS, KINDS
 from freqlstm.sandbox.refusal import Refusal
 
 if TYPE_CHECKING:  # the server has controls, and they control the server
@@ -50,7 +51,8 @@ class Control:
         return self.sandbox.venue.truth()
 
     async def _get_faults(self) -> dict[str, Any]:
-        return self.sandbox.venue.faults.listed()
+        kinds = {kind: {"what": f"{where} {what}", **DEFAULTS.get(kind, {})} for kind, (where, what) in KINDS.items()}
+        return {**self.sandbox.venue.faults.listed(), "kinds": kinds}
 
     async def _do_step(self, candles: int | None = None, ticks: int = 0) -> dict[str, Any]:
         return await self.sandbox.step((0 if ticks else 1) if candles is None else candles, ticks)

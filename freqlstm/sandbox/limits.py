@@ -80,16 +80,9 @@ class Usage:
     def count_order(self, key: str, now: int) -> None:
         """Count a new order of an account, or refuse it."""
         short, long = self.orders(key, now)
-        if short >= self.limits.orders:
-            raise Refusal(
-                -1015, f"Too many new orders; current limit is {self.limits.orders} orders per 10 SECOND.",
-                headers={"Retry-After": _seconds(10_000 - now % 10_000)},
-            )  # fmt: skip
-        if long >= self.limits.daily_orders:
-            raise Refusal(
-                -1015, f"Too many new orders; current limit is {self.limits.daily_orders} orders per 1 DAY.",
-                headers={"Retry-After": _seconds(DAY - now % DAY)},
-            )  # fmt: skip
+        for count, limit, span in ((short, self.limits.orders, "10 SECOND"), (long, self.limits.daily_orders, "1 DAY")):
+            if count >= limit:  # Binance does not say here when to come back
+                raise Refusal(-1015, f"Too many new orders; current limit is {limit} orders per {span}.")
         self._orders[key].append(now)
 
     def forgive(self, key: str) -> None:

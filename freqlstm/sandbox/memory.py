@@ -27,11 +27,17 @@ class Memory:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
-            self._database.execute("pragma journal_mode = wal")
-            self._database.execute("pragma synchronous = normal")
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=0.5)
+            for setting in ("locking_mode = exclusive", "journal_mode = wal", "synchronous = normal"):
+                self._database.execute(f"pragma {setting}")
+            self._database.execute("begin immediate")
             self._database.execute(TABLE)
+            self._database.execute("commit")
         except sqlite3.Error as error:
+            if "locked" in str(error):
+                raise StoreError(
+                    f"{path} belongs to a sandbox that is running. Stop it, or name another file."
+                ) from error
             raise StoreError(
                 f"{path} cannot be the state of a sandbox ({error}). Name another file, or delete this one."
             ) from error

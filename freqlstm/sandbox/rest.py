@@ -26,6 +26,10 @@ class Rest:
         """One request."""
         venue = self.gate.venue
         operation = BY_REQUEST.get((request.method, request.path))
+        if request.path == "/api/v3/userDataStream":  # listen keys are no more
+            return web.Response(
+                status=410, text="<html><body><h1>410 Gone</h1></body></html>", content_type="text/html"
+            )
         if operation is None:
             return web.Response(
                 status=404, text="<html><body><h1>404 Not found</h1></body></html>", content_type="text/html"
@@ -33,10 +37,7 @@ class Rest:
         query, body = request.raw_path.partition("?")[2], (await request.read()).decode("utf-8", "replace")
         key = request.headers.get("X-MBX-APIKEY", "")
         try:
-            pairs = [*parse_qsl(query, keep_blank_values=True), *parse_qsl(body, keep_blank_values=True)]
-            parameters = dict(pairs)
-            if len(parameters) != len(pairs):
-                raise Refusal(-1101, "Duplicate values for a parameter detected.")
+            parameters = parameters_of(body) | parameters_of(query)
         except Refusal as refusal:
             return _response(Reply(refusal.status, refusal.body))
 
@@ -53,6 +54,15 @@ class Rest:
                 request.transport.abort()
             return web.Response()
         return _response(reply)
+
+
+def parameters_of(raw: str) -> dict[str, str]:
+    """What a query or body says; of what both say, the query counts."""
+    pairs = parse_qsl(raw, keep_blank_values=True)
+    parameters = dict(pairs)
+    if len(parameters) != len(pairs):
+        raise Refusal(-1101, "Duplicate values for a parameter detected.")
+    return parameters
 
 
 def unsigned(raw: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +14,11 @@ from aiohttp import web
 from freqlstm.candles import Candles
 from freqlstm.demo import demo_market
 from freqlstm.errors import UsageError
+from freqlstm.sandbox.accounts import KEY
 from freqlstm.sandbox.book import Liquidity
 from freqlstm.sandbox.connections import Connections
 from freqlstm.sandbox.control import Control
-from freqlstm.sandbox.faults import KINDS, Fault
+from freqlstm.sandbox.faults import OF_CONNECTIONS, Fault
 from freqlstm.sandbox.gate import Gate
 from freqlstm.sandbox.memory import Memory
 from freqlstm.sandbox.replay import Moment
@@ -55,6 +55,7 @@ class Sandbox:
         self._runner: web.AppRunner | None = None
         self._clock: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self.ended = asyncio.Event()  # set when the last candle has closed
 
     @property
     def url(self) -> str:
@@ -149,6 +150,8 @@ class Sandbox:
         closed |= {name: kline.open_time for name, kline in moment.closed.items()}
         self._streams.publish(moment)
         self._connections.expire()
+        if self.venue.replay.over:
+            self.ended.set()
 
     def run(self, speed: float) -> None:
         """From now on, so many seconds of the market pass in one second; 0 stops the market until it is stepped."""
@@ -170,16 +173,16 @@ class Sandbox:
     # Trouble
 
     def arm(self, kind: str, **options: Any) -> Fault:
-        """Have a fault of :data:`freqlstm.sandbox.faults.KINDS` strike: see there and :class:`~freqlstm.sandbox.faults.Fault`."""
+        """Have a fault of :data:`.faults.KINDS` strike: see there and :class:`.faults.Fault`."""
         return self.venue.faults.arm(kind, **options)
 
     def strike(self, kind: str, path: str = "", **options: Any) -> int:
         """Let a fault of connections happen at once to all of them (``path``: market or user): how many they are."""
-        if KINDS.get(kind, ("",))[0] not in ("stream", "user") or kind == "subscribe":
+        if kind not in OF_CONNECTIONS:
             raise UsageError(f"The fault {kind!r} is none of connections. Arm it instead.")
         struck = 0
         for connection in list(self._connections.all.values()):
-            if path in ("", connection.kind):
+            if path in ("", connection.kind) and (kind != "terminate" or connection.subscriptions):
                 fault = self.venue.faults.arm(kind, path=connection.kind, **options)
                 self.venue.faults.waiting.remove(fault)
                 self.venue.faults.consumed[kind] += 1
@@ -217,19 +220,12 @@ class Sandbox:
         return book.liquidity
 
     def described(self) -> dict[str, Any]:
-        """How to connect."""
+        """How to connect; keys that somebody chose are theirs to know."""
         replay = self.venue.replay
         timeframe = next(iter(self.venue.market.values())).timeframe
         return {
             "url": self.url, "tls_port": self.tls_port, "hosts": list(HOSTS), "authority": self.authority,
-            "keys": {key: account.secret for key, account in self.venue.accounts.items()},
+            "keys": {key: account.secret for key, account in self.venue.accounts.items() if key == KEY},
             "pairs": list(self.venue.market), "timeframe": timeframe, "synthetic": any(c.synthetic for c in self.venue.market.values()),
             "start": replay.start, "end": replay.end, "now": self.venue.now, "speed": replay.speed,
         }  # fmt: skip
-
-
-async def serve_until_cancelled(sandbox: Sandbox) -> None:
-    """Run a sandbox until the task is cancelled."""
-    async with sandbox:
-        with suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()

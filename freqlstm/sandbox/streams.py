@@ -10,9 +10,9 @@ from aiohttp import web
 
 from freqlstm.sandbox.connections import Connection, Connections
 from freqlstm.sandbox.listing import text
-from freqlstm.sandbox.market_data import INTERVALS, best, day, day_of
+from freqlstm.sandbox.market_data import best, day, day_of
 from freqlstm.sandbox.replay import Moment
-from freqlstm.sandbox.tape import Kline
+from freqlstm.sandbox.tape import INTERVALS, Kline
 from freqlstm.sandbox.venue import Venue
 
 KLINE_FAULTS = (
@@ -145,11 +145,14 @@ class Streams:
                 "u": self.venue.matching.books[name].update, "s": name, "b": book["bidPrice"], "B": book["bidQty"],
                 "a": book["askPrice"], "A": book["askQty"],
             })  # fmt: skip
-        elif kind == "aggTrade":
+        elif kind in ("aggTrade", "trade"):
             self._traded += 1
             forming = self.venue.replay.tapes[name].forming
             share = forming.volume / (self.venue.replay.tick + 1) if forming else 0.0
+            ids = (
+                {"a": self._traded, "f": self._traded, "l": self._traded} if kind == "aggTrade" else {"t": self._traded}
+            )
             self.connections.publish(stream, {
-                "e": "aggTrade", "E": now, "s": name, "a": self._traded, "p": text(self.venue.matching.books[name].price),
-                "q": text(share), "f": self._traded, "l": self._traded, "T": now, "m": False, "M": True,
+                "e": kind, "E": now, "s": name, "p": text(self.venue.matching.books[name].price), "q": text(share),
+                "T": now, "m": False, "M": True, **ids,
             })  # fmt: skip

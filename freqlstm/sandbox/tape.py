@@ -15,6 +15,14 @@ import pandas as pd
 from freqlstm.candles import COLUMNS, Candles
 from freqlstm.sandbox.listing import text
 
+DAY = 86_400_000  # milliseconds
+
+INTERVALS = {  # of klines, in milliseconds
+    "1s": 1000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000,
+    "1h": 3_600_000, "2h": 7_200_000, "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000,
+    "1d": DAY, "3d": 3 * DAY,
+}  # fmt: skip
+
 
 @dataclass
 class Kline:

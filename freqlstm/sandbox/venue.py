@@ -19,6 +19,7 @@ from freqlstm.sandbox.listing import listing_of, text
 from freqlstm.sandbox.matching import Matching
 from freqlstm.sandbox.orders import Order
 from freqlstm.sandbox.replay import Moment, replay_of
+from freqlstm.sandbox.tape import INTERVALS
 
 KEPT = 50_000  # of the newest messages that were sent
 
@@ -57,6 +58,13 @@ class Venue:
     def __init__(self, market: Mapping[str, Candles], terms: Terms) -> None:
         self.terms = terms
         self.market = dict(market)
+        timeframes = sorted({candles.timeframe for candles in market.values()})
+        if len(timeframes) != 1:
+            raise UsageError(
+                f"The candles are of {', '.join(timeframes) or 'no timeframe'}. All symbols of a sandbox must have the same."
+            )
+        if timeframes[0] not in INTERVALS:
+            raise UsageError(f"Binance has no {timeframes[0]} candles. Replay one of {', '.join(INTERVALS)}.")
         listings = {listing.name: listing for listing in map(listing_of, market.values())}
         self.faults = Faults(terms.seed)
         self.replay = replay_of(market, listings, terms.start, terms.end, terms.ticks, terms.speed)

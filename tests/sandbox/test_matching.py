@@ -75,11 +75,11 @@ def test_a_market_order_walks_the_book_best_first_and_pays_its_fee_in_what_it_re
 
 def test_a_sale_pays_its_fee_in_the_quote_asset_cut_off_after_eight_digits() -> None:
     desk = Desk((100.03, 100.03, 100.03, 100.03, 5.0))
-    order = desk.place("SELL", quantity="0.12347")
-    got = Decimal("100.03") * Decimal("0.12347")
+    order = desk.place("SELL", quantity="0.12353")
+    got = Decimal("100.03") * Decimal("0.12353")
     assert order["fills"][0]["commissionAsset"] == "USDT"
-    assert order["fills"][0]["commission"] == "0.01235070"  # of 0.0123507041
-    assert desk.holds("USDT")[0] == 10_000 + got - Decimal("0.01235070")
+    assert order["fills"][0]["commission"] == "0.01235670"  # of 0.0123567059
+    assert desk.holds("USDT")[0] == 10_000 + got - Decimal("0.01235670")
 
 
 def test_a_market_order_that_empties_the_book_expires_with_what_it_has() -> None:
@@ -92,7 +92,7 @@ def test_a_market_order_that_empties_the_book_expires_with_what_it_has() -> None
     assert desk.holds("USDT")[1] == 0
     assert desk.place(quantity="0.1")["status"] == "EXPIRED"  # nothing comes back before the next price
     desk.venue.advance()
-    assert desk.place(quantity="0.1")["status"] == "FILLED"
+    assert desk.place(quantity="2.9")["status"] == "FILLED"
 
 
 def test_a_market_order_for_an_amount_buys_whole_steps_of_it() -> None:
