@@ -24,12 +24,13 @@ import pandas as pd
 
 from freqlstm.candles import Candles
 from freqlstm.errors import PluginError
+from freqlstm.inference import outputs
 from freqlstm.keras_signal import KerasSignal
 from freqlstm.models import fitted_member, loaded_member, said_by, save_member, unfitted_member, unseen_from
 from freqlstm.progress import Progress
 from freqlstm.signal import Signal
 from freqlstm.supervised import TrainingData, slope
-from freqlstm.training import Training, outputs, seeded
+from freqlstm.training import Training, seeded
 
 ZERO = "zero"  # a base that says nothing: the return 0, a probability of a half, the variance of the last four horizons
 
@@ -121,6 +122,7 @@ class BoostedSignal(KerasSignal):
         self.report_ |= {
             "base_error": told[0]["error_before"], "stages_kept": len(self.weights_), "stages": told,
             "validation_errors": [history for each in told for history in each["validation_errors"]],
+            "forward_pass": self.forward_pass(),
         }  # fmt: skip
         forecast = np.full(len(data.check_rows), np.nan)
         forecast[np.isin(data.check_rows, check[0])] = self.stretch_ * check_sum
@@ -178,6 +180,7 @@ class BoostedSignal(KerasSignal):
             self.read_network(folder, number, self.at_stage(number // self.seeds))
             for number in range(len(self.weights_) * self.seeds)
         ]
+        self._ask_as_before()
 
 
 def _spoken(rows: np.ndarray, units: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, Any]:

@@ -18,9 +18,10 @@ import numpy as np
 
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, PluginError
+from freqlstm.inference import layers_of, outputs, refuse, told
 from freqlstm.progress import Progress
 from freqlstm.supervised import SupervisedSignal, TrainingData
-from freqlstm.training import Training, outputs, seeded
+from freqlstm.training import Training, seeded
 
 
 class KerasSignal(SupervisedSignal):
@@ -72,12 +73,16 @@ class KerasSignal(SupervisedSignal):
             said.append(output)
             epochs.append(int(np.argmin(history)) + 1)
             errors.append(history)
-        self.report_ |= {"best_epochs": epochs, "validation_errors": errors}
+        self.report_ |= {"best_epochs": epochs, "validation_errors": errors, "forward_pass": self.forward_pass()}
         return self.average(self.in_units(np.array(said)))
 
     def respond(self, matrix: np.ndarray, rows: np.ndarray, candles: Candles) -> np.ndarray:
         said = [outputs(network, matrix, rows, self.lookback) for network in self.networks_]
         return self.in_units(np.array(said))
+
+    def forward_pass(self) -> list[dict[str, Any]]:
+        """How each network is asked, and by how much that has differed from its own forward pass: see the module inference."""
+        return [told(network, self.lookback, len(self.all_features)) for network in self.networks_]
 
     def built(self, n_features: int) -> keras.Model:
         """What ``build`` returns, if it is a network of the right shape that can be saved safely."""
@@ -101,7 +106,7 @@ class KerasSignal(SupervisedSignal):
             raise PluginError(
                 f"{who} returned a model with outputs of shape {tuple(shape)} for one window. It must be (1, 1)."
             )
-        if any(isinstance(layer, keras.layers.Lambda) for layer in _layers_of(network)):
+        if any(isinstance(layer, keras.layers.Lambda) for layer in layers_of(network)):
             raise PluginError(
                 f"{who} uses a Lambda layer, whose code cannot be saved safely. Write a subclass of keras.layers.Layer."
             )
@@ -116,6 +121,13 @@ class KerasSignal(SupervisedSignal):
     def read_files(self, folder: Path) -> None:
         """Read weights only, into networks of our own building: no code or architecture from a file is ever run."""
         self.networks_ = [self.read_network(folder, number, self) for number in range(self.seeds)]
+        self._ask_as_before()
+
+    def _ask_as_before(self) -> None:
+        """Compare the networks' forward passes again, and keep to what the fit found."""
+        for network, before in zip(self.networks_, self.report_.get("forward_pass", []), strict=False):
+            refuse(network, self.lookback, len(self.all_features), before)
+        self.report_["forward_pass"] = self.forward_pass()
 
     def read_network(self, folder: Path, number: int, builder: KerasSignal) -> keras.Model:
         """What ``builder`` builds, with the weights of network ``number`` in the folder."""
@@ -136,20 +148,3 @@ class KerasSignal(SupervisedSignal):
                 f"{path} does not hold the weights of {type(self).__name__}. Fit the signal again."
             ) from error
         return network
-
-
-def _layers_of(network: keras.Model) -> list[keras.layers.Layer]:
-    """The network, its layers, theirs, and those that a layer keeps in an attribute, as wrappers do."""
-    found: list[keras.layers.Layer] = [network]
-    seen = {id(network)}
-    for layer in found:  # grows while it is walked
-        inside = list(getattr(layer, "layers", ()))
-        for value in vars(layer).values():
-            inside += (
-                value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else [value]
-            )
-        for each in inside:
-            if isinstance(each, keras.layers.Layer) and id(each) not in seen:
-                seen.add(id(each))
-                found.append(each)
-    return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from freqlstm.blocks import bar_numbers
 from freqlstm.candles import Candles
+from freqlstm.compiled_step import CompiledStep
 from freqlstm.targets import Target
 from freqlstm.update_state import State
 from freqlstm.update_step import UpdateStep
@@ -42,7 +43,7 @@ class Passage:
     """A way through candles, from the bar after that of a state to the last; changes nothing that it is given."""
 
     def __init__(
-        self, signal: Learning, step: UpdateStep, static: np.ndarray, fixed: list[list[np.ndarray]],
+        self, signal: Learning, step: CompiledStep | UpdateStep, static: np.ndarray, fixed: list[list[np.ndarray]],
         matrix: np.ndarray, rows: np.ndarray, candles: Candles,
     ) -> None:  # fmt: skip
         """``static``, (networks, parameters), and ``fixed`` are the networks as they were fitted; ``rows`` have a window."""

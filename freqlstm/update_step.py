@@ -1,4 +1,6 @@
-"""One step of learning, compiled: a network is asked and updated as a function of its weights.
+"""One step of learning by XLA, for whatever network: it is asked and updated as a function of its weights.
+
+What compiled code can run needs none of this: see :mod:`freqlstm.compiled_step`.
 
 Weights are one vector, float32, so several copies of a network can go their own ways. A step is taken on the loss alone,
 with the network as it predicts: without dropout, and with the statistics of normalisation that it was fitted with.
@@ -7,19 +9,17 @@ with the network as it predicts: without dropout, and with the statistics of nor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
 import numpy as np
 
+from freqlstm.compiled_step import CLIP_NORM, DECAYS, EPSILON
 from freqlstm.errors import PluginError
 from freqlstm.windows import gather
+from freqlstm.xla import compiled, gradient
 
 BLOCK = 64  # windows asked at a time; a window's place is the number of its bar, so its bits depend on nothing else
-CLIP_NORM = 1.0  # of the gradient: Pascanu, Mikolov and Bengio 2013
-DECAYS = 0.9, 0.999  # of the two moments of Adam: Kingma and Ba 2015
-EPSILON = 1e-7  # of Adam
 MOMENTS = {"sgd": 0, "adam": 2}  # vectors that each optimizer remembers besides the weights
 
 
@@ -29,10 +29,13 @@ class UpdateStep:
     def __init__(self, network: keras.Model, loss: keras.losses.Loss, optimizer: str, step_size: float) -> None:
         self._network, self._loss, self._adam, self._step_size = network, loss, optimizer == "adam", step_size
         self._shapes = [tuple(variable.shape) for variable in network.trainable_variables]
-        compiled, gradient = _backend(self._error)
-        self._gradient = gradient
-        self.ask: Callable[..., Any] = compiled(self._output)
-        self.learn: Callable[..., Any] = compiled(self._learned)
+        ask, learn, slope = compiled(self._output), compiled(self._learned), gradient(self._error)
+        if ask is None or learn is None or slope is None:
+            raise PluginError(
+                f"Signals that go on learning cannot run on the Keras backend {keras.backend.backend()}. Set KERAS_BACKEND to "
+                f"tensorflow or jax."
+            )
+        self.ask, self.learn, self._slope = ask, learn, slope
 
     def outputs(
         self, weights: Any, fixed: list[np.ndarray], matrix: np.ndarray, rows: np.ndarray, bars: np.ndarray, lookback: int
@@ -65,7 +68,7 @@ class UpdateStep:
     ) -> Any:
         """(weights, moments) after update ``number``, counted from 1. What ``shares`` gives no weight counts as no error."""
         ops = keras.ops
-        slope = self._gradient(weights, fixed, windows, labels, shares)
+        slope = self._slope(weights, fixed, windows, labels, shares)
         norm = ops.sqrt(ops.sum(slope * slope))
         slope = ops.where(ops.isfinite(norm), slope * ops.minimum(1.0, CLIP_NORM / ops.maximum(norm, 1e-30)), 0.0)
         if not self._adam:
@@ -75,41 +78,6 @@ class UpdateStep:
         unbiased = ops.sqrt(1 - DECAYS[1] ** number) / (1 - DECAYS[0] ** number)
         moved = unbiased * first / (ops.sqrt(second) + EPSILON)
         return weights - self._step_size * moved, ops.stack([first, second])
-
-
-def _backend(error: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """(compiles a function, gradient of ``error`` by its first argument) in the backend that Keras runs on."""
-    name = keras.backend.backend()
-    if name == "tensorflow":
-        import tensorflow as tf
-
-        def gradient(weights: Any, *rest: Any) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch(weights)
-                value = error(weights, *rest)
-            return tape.gradient(value, weights)
-
-        return lambda made: tf.function(made, jit_compile=True, autograph=False), gradient
-    if name == "jax":
-        import jax
-
-        return jax.jit, jax.grad(error)
-    raise PluginError(
-        f"Signals that go on learning cannot run on the Keras backend {name}. Set KERAS_BACKEND to tensorflow or jax."
-    )
-
-
-_COMPILED: dict[Hashable, UpdateStep] = {}
-COMPILED = 8  # at most, in a process
-
-
-def compiled_once(key: Hashable, make: Callable[[], UpdateStep]) -> UpdateStep:
-    """What ``make`` makes, made only once in a process for each ``key``, which must tell everything that decides what it is."""
-    if key not in _COMPILED:
-        if len(_COMPILED) >= COMPILED:
-            del _COMPILED[next(iter(_COMPILED))]
-        _COMPILED[key] = make()
-    return _COMPILED[key]
 
 
 def weights_of(network: keras.Model) -> np.ndarray:

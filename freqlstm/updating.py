@@ -21,14 +21,17 @@ import pandas as pd
 from freqlstm import provenance
 from freqlstm.blocks import bar_numbers, first_bar, pieces
 from freqlstm.candles import Candles
+from freqlstm.compiled_step import CompiledStep
 from freqlstm.errors import ModelError, PluginError
+from freqlstm.inference import forward
 from freqlstm.keras_signal import KerasSignal
 from freqlstm.prequential import Passage
 from freqlstm.progress import Progress
 from freqlstm.signal import loaded_digest
 from freqlstm.targets import Target
 from freqlstm.update_state import State
-from freqlstm.update_step import MOMENTS, UpdateStep, compiled_once, fixed_of, weights_of
+from freqlstm.update_step import MOMENTS, UpdateStep, fixed_of, weights_of
+from freqlstm.xla import compiled_once
 
 KEPT = 512  # bars, at least, whose answers are remembered, so that they are the same when they are asked for again
 
@@ -120,15 +123,22 @@ class UpdatingSignal(KerasSignal):
         said, self.state_[candles.symbol] = passage.go(state)
         return said
 
-    def _step(self) -> UpdateStep:
+    def _step(self) -> CompiledStep | UpdateStep:
         """The compiled step for networks of these parameters and of this code."""
         try:
             code: object = loaded_digest(type(self))
         except PluginError:  # written where there is no file
             code = type(self)
         shapes = [tuple(variable.shape) for variable in self.networks_[0].variables]
-        key = type(self).__qualname__, code, json.dumps(self.parameters, sort_keys=True), tuple(shapes)
-        return compiled_once(key, lambda: UpdateStep(self.networks_[0], self.loss(), self.optimizer, self.step_size))
+        features = len(self.all_features)
+        plain = all(forward(each, self.lookback, features).path == "compiled" for each in self.networks_)
+        key = type(self).__qualname__, code, json.dumps(self.parameters, sort_keys=True), tuple(shapes), plain
+
+        def make() -> CompiledStep | UpdateStep:
+            given = self.networks_[0], self.loss(), self.optimizer, self.step_size
+            return (CompiledStep.of(*given) if plain else None) or UpdateStep(*given)
+
+        return compiled_once(key, make)
 
     def _reached(self, candles: Candles) -> str:
         """When the last bar closed that the signal has gone through."""

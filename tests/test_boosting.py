@@ -15,9 +15,9 @@ from conftest import make_candles
 from freqlstm.boosting import BoostedSignal
 from freqlstm.candles import Candles
 from freqlstm.errors import ModelError, UnknownName
+from freqlstm.inference import outputs
 from freqlstm.plugins import find
 from freqlstm.progress import silent
-from freqlstm.training import outputs
 
 # Keras converts its variables in a way that numpy 2 has deprecated.
 pytestmark = pytest.mark.filterwarnings(

@@ -21,7 +21,8 @@ from freqlstm.candles import Candles
 from freqlstm.conformal import LEVELS
 from freqlstm.errors import ModelError, PluginError, TooFewCandles
 from freqlstm.features import compute, feature
-from freqlstm.keras_signal import KerasSignal, _layers_of
+from freqlstm.inference import layers_of
+from freqlstm.keras_signal import KerasSignal
 from freqlstm.progress import silent
 from freqlstm.supervised import slope
 from freqlstm.targets import Target
@@ -379,7 +380,7 @@ def test_a_lambda_is_found_however_deep_it_lies(inside: str) -> None:
         "a layer": lambda: Holder(code),
         "a list of a layer": lambda: Holder([code]),
     }[inside]()
-    assert code in _layers_of(keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(2), layer]))
+    assert code in layers_of(keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(2), layer]))
 
 
 def test_the_private_method_of_keras_that_the_optimizer_replaces_is_still_called() -> None:

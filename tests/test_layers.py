@@ -16,16 +16,16 @@ LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
     1: {"candles", "costs", "external", "files", "place", "quality", "runfile", "series_store", "store", "timerange"},
     2: {
-        "absent", "bars", "beside", "blocks", "calibration", "catalogue", "columns", "conformal", "demo", "feature_base", "features",
-        "folds", "indicators", "ingest", "labels", "measures", "reliability", "residuals", "results", "rolling", "series_files",
+        "absent", "bars", "beside", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base", "features",
+        "folds", "indicators", "ingest", "labels", "lstm_kernels", "measures", "reliability", "residuals", "results", "rolling", "series_files",
         "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
-        "connectors", "desk", "exchange", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
+        "compiled_network", "compiled_step", "connectors", "desk", "exchange", "inference", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
         "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step",
-        "updating",
+        "updating", "xla",
     },
-    4: {"boosting", "engines", "models", "predictions"},
+    4: {"boosting", "engines", "live", "models", "predictions"},
     5: {
         "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
         "inner_folds", "job", "ledger", "manifest", "paper", "sandbox", "scaffold", "study",
@@ -45,9 +45,19 @@ OWNERS = {
     "click": {"cli"},
     "cryptography": {"sandbox"},
     "fsspec": {"place"},
-    "jax": {"update_step"},
+    "jax": {"xla"},
     "joblib": {"jobs"},
-    "keras": {"boosting", "keras_signal", "training", "update_step"},
+    "keras": {
+        "boosting",
+        "compiled_network",
+        "compiled_step",
+        "inference",
+        "keras_signal",
+        "training",
+        "update_step",
+        "xla",
+    },
+    "numba": {"compiling", "lstm_kernels"},
     "optuna": {"study", "tuning"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
@@ -56,7 +66,7 @@ OWNERS = {
     "rich": {"cli"},
     "sklearn": {"calibration", "linear"},
     "tensorboard": {"event_log"},
-    "tensorflow": {"training", "update_step"},
+    "tensorflow": {"training", "xla"},
 }
 
 

@@ -18,7 +18,8 @@ import tensorflow as tf
 
 from freqlstm.errors import PluginError
 from freqlstm.training import seeded
-from freqlstm.update_step import BLOCK, MOMENTS, UpdateStep, compiled_once, fixed_of, weights_of
+from freqlstm.update_step import BLOCK, MOMENTS, UpdateStep, fixed_of, weights_of
+from freqlstm.xla import compiled_once
 
 LOOKBACK, FEATURES = 4, 3
 RANDOM = np.random.default_rng(0)
