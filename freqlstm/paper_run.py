@@ -19,7 +19,8 @@ from freqlstm.errors import PaperError, UnknownName, UsageError
 from freqlstm.files import jsonable
 from freqlstm.job import SignalUse
 from freqlstm.paper.archive import Archive, moment
-from freqlstm.paper.deliberation import Deliberation
+from freqlstm.paper.decision import intervals_read
+from freqlstm.paper.deliberation import Deliberation, bars_kept
 from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys
@@ -189,7 +190,8 @@ def _models(trader: Trader, project: Project, archive: Archive, start_ms: int, f
         return {pair: archive.candles(pair, low, high) for pair in trader.run.pairs}
 
     return Models(
-        trader.uses, trader.run.seed, trader.run.folds, project.models, moment(start_ms), gather, folder / "learned"
+        trader.uses, trader.run.seed, trader.run.folds, project.models, moment(start_ms), gather, folder / "learned",
+        intervals_read(trader.strategy, trader.parameters, tuple(trader.uses), gather(moment(start_ms), moment(start_ms))),
     )  # fmt: skip
 
 
@@ -204,7 +206,8 @@ def _deliberation(
 ) -> Deliberation:
     """With the candles from before the session that fits, predictions and conditions can look back on."""
     step = pd.Timedelta(milliseconds=gateway.step_ms)
-    first = models.history_needed(step) - 1000 * step
+    kept = bars_kept(models) + 2
+    first = min(models.history_needed(step), moment(start_ms) - kept * step)
     archive.bring(int(first.as_unit("ns").value // 1_000_000), start_ms, gateway.history, progress)
     read: dict[str, tuple[float, Any]] = {}
 
@@ -213,10 +216,10 @@ def _deliberation(
             read[name] = time.monotonic(), SeriesStore(project.data).read(name)
         return read[name][1]
 
-    keep = start_ms - (models.memory + 7000) * gateway.step_ms
-    history = {pair: archive.candles(pair, keep, start_ms) for pair in trader.run.pairs}
+    low = start_ms - kept * gateway.step_ms
+    history = {pair: archive.candles(pair, low, start_ms) for pair in trader.run.pairs}
     made = Deliberation(trader.strategy, trader.parameters, history, models, series)
-    if made.decider is not None and made.decider.look_back > models.memory + 1000:
+    if made.decider is not None and made.decider.look_back > kept:
         low = start_ms - (made.decider.look_back + 1) * gateway.step_ms
         archive.bring(low, start_ms, gateway.history, progress)
         history = {pair: archive.candles(pair, low, start_ms) for pair in trader.run.pairs}

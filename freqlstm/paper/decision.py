@@ -15,9 +15,10 @@ import pandas as pd
 from freqlstm.bars import CONDITIONS, ENDINGS, Bars
 from freqlstm.candles import Candles
 from freqlstm.external import ExternalSeries
+from freqlstm.live import LivePredictor
 from freqlstm.paper.tail import Tail
-from freqlstm.signal import Signal, prediction_table
-from freqlstm.strategy import Strategy, decide, history_needed
+from freqlstm.signal import Signal
+from freqlstm.strategy import Strategy, decide, history_needed, overrides_next
 
 SPARE = 64  # bars beyond those that a strategy says it looks back on: a shift that it did not declare finds its value
 
@@ -42,26 +43,32 @@ class Decision(NamedTuple):
 class Forecaster:
     """One signal's predictions at the newest bar of any symbol.
 
-    A signal that goes on learning goes on from the last bar that it was asked about, and is resumed from ``keep``.
+    A signal that goes on learning goes on from the last bar that it was asked about, and is resumed by ``resume``.
     """
 
     def __init__(self, signal: Signal, name: str, resume: Callable[[Signal, str], None] | None = None) -> None:
         self.signal = signal
         self.name = name
-        self.memory = signal.memory
         self._resume = resume
-        self._resumed: set[str] = set()
+        self._predictors: dict[str, LivePredictor] = {}  # by symbol
+        self._columns = [f"{name}{ending}" for ending in ENDINGS]
 
     def newest(self, candles: Candles) -> dict[str, float]:
         """Column of bars -> value at the newest of ``candles``; NaN where the signal may not speak."""
-        signal = self.signal
-        if not signal.speaks_for(candles.symbol):
-            return dict.fromkeys((f"{self.name}{ending}" for ending in ENDINGS), np.nan)
-        if self._resume is not None and candles.symbol not in self._resumed:
-            self._resume(signal, candles.symbol)
-            self._resumed.add(candles.symbol)
-        table = prediction_table(signal, signal.recent(candles, candles.time[-1]), advance=True)
-        return dict(zip((f"{self.name}{ending}" for ending in ENDINGS), table.iloc[-1].tolist(), strict=True))
+        signal, symbol = self.signal, candles.symbol
+        if not signal.speaks_for(symbol):
+            return dict.fromkeys(self._columns, np.nan)
+        if symbol not in self._predictors:
+            if self._resume is not None:
+                self._resume(signal, symbol)
+            self._predictors[symbol] = LivePredictor(signal, advance=True)
+        row = self._predictors[symbol].predict(candles)
+        return dict(zip(self._columns, row.tolist(), strict=True))
+
+    def ahead(self) -> None:
+        """Prepare for the next candle, while there is time."""
+        for predictor in self._predictors.values():
+            predictor.ahead()
 
 
 class Decider:
@@ -106,3 +113,18 @@ class Decider:
             fired={name: found.fired(name, last) for name in true},
             votes={name: votes for name in true if (votes := found.votes(name, last))},
         )
+
+
+def intervals_read(
+    strategy: type, parameters: Mapping[str, Any], columns: tuple[str, ...], like: Mapping[str, Candles]
+) -> frozenset[str]:
+    """The signals of which a strategy looks at more than the prediction; all of them, if it decides bar by bar itself."""
+    if overrides_next(strategy):
+        return frozenset(columns)
+    few = next(iter(like.values())).rows(0, 0)
+    names = [f"{column}{ending}" for column in columns for ending in ENDINGS]
+    bars = Bars(few, pd.DataFrame(np.nan, index=few.time, columns=names))
+    decide(strategy, parameters, bars)
+    return frozenset(
+        column for column in columns if any(f"{column}{end}" in bars.handed_out for end in ("_low", "_high"))
+    )

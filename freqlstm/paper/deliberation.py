@@ -18,9 +18,15 @@ from freqlstm.paper.tail import Tail
 from freqlstm.strategy import overrides_next
 
 LEARNING = 5000  # bars kept besides for signals that go on learning, which look back on what they learned from
+SPARE = 1100  # bars kept besides, lest what is looked at begin at another candle every time: sums would lose their last bits
 
 Said = dict[str, dict[str, float]]
 """symbol -> column of bars -> prediction at the close of the newest bar."""
+
+
+def bars_kept(models: Models) -> int:
+    """Bars of history that predictions are made from."""
+    return 2 * models.memory + SPARE + (LEARNING if models.learn else 0)
 
 
 class Deliberation:
@@ -41,7 +47,7 @@ class Deliberation:
             )
         columns = tuple(models.described)
         self.names = tuple(f"{column}{ending}" for column in columns for ending in ENDINGS)
-        self.memory = models.memory + (LEARNING if models.learn else 0)
+        self.memory = bars_kept(models)
         self.decider: Decider | None = None
         if overrides_next(strategy):
             self.tails = {symbol: Tail(candles, self.memory + 1, self.names) for symbol, candles in history.items()}
@@ -66,6 +72,11 @@ class Deliberation:
             self.remember(said)
             return said, {}
         return said, {symbol: self.decider.decide(symbol, table) for symbol, table in said.items()}
+
+    def ahead(self) -> None:
+        """Prepare for the next bar, when this one is done with."""
+        for speaker in self.models.speakers.values():
+            speaker.forecaster.ahead()
 
     def _predict(self, symbol: str) -> dict[str, float]:
         said: dict[str, float] = {}

@@ -10,7 +10,7 @@ from backtrader.position import Position
 
 from freqlstm.engines import fills as engine
 from freqlstm.paper.feed import LiveFeed
-from freqlstm.paper.money import SymbolRules, notional, plain
+from freqlstm.paper.money import SymbolRules, plain
 from freqlstm.paper.records import BUY, Fill
 
 Tell = Callable[[str, str], None]
@@ -63,7 +63,7 @@ class Holdings:
             return False
         self._seen.add(key)
         symbol, feed, rules = fill.symbol, self.feeds[fill.symbol], self._rules(fill.symbol)
-        bought, worth = fill.side == BUY, notional(fill.price, fill.quantity)
+        bought, worth = fill.side == BUY, fill.price * fill.quantity
         in_base, in_quote = fill.commission_asset == rules.base, fill.commission_asset == rules.quote
         change = (fill.quantity if bought else -fill.quantity) - (fill.commission if in_base else 0)
         self.money += (-worth if bought else worth) - (fill.commission if in_quote else 0)

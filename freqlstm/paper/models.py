@@ -28,6 +28,7 @@ from freqlstm.paper.decision import Forecaster
 from freqlstm.predictions import Description, describe, fit_fold
 from freqlstm.progress import Progress, silent
 from freqlstm.signal import Signal
+from freqlstm.supervised import SupervisedSignal
 
 Gather = Callable[[pd.Timestamp, pd.Timestamp], Mapping[str, Candles]]
 """The session's candles of every symbol that open in [first, end)."""
@@ -47,8 +48,9 @@ class Models:
 
     def __init__(
         self, uses: Mapping[str, SignalUse], seed: int, plan: FoldPlan, models: Path, start: pd.Timestamp, gather: Gather,
-        learned: Path,
+        learned: Path, intervals: frozenset[str],
     ) -> None:  # fmt: skip
+        """``intervals`` names the columns of which more than the prediction itself is looked at."""
         self.plan = plan
         self.start = start
         self.speakers: dict[str, Speaker] = {}
@@ -57,6 +59,7 @@ class Models:
         self._models = models
         self._gather = gather
         self._learned = learned
+        self._intervals = intervals
         self.described: dict[str, Description] = {
             name: describe(plugin, parameters, models) for name, (plugin, parameters) in self._uses.items()
         }
@@ -68,7 +71,12 @@ class Models:
     @property
     def memory(self) -> int:
         """Bars before a bar that any prediction can depend on."""
-        return max((each.memory for each in self.described.values()), default=0)
+        return max((self._memory(name) for name in self.described), default=0)
+
+    def _memory(self, name: str) -> int:
+        kind, each = signal_class(self._uses[name][0]), self.described[name]
+        brief = name not in self._intervals and issubclass(kind, SupervisedSignal) and kind.advance is Signal.advance
+        return each.warmup if brief else each.memory
 
     @property
     def learn(self) -> bool:
@@ -77,7 +85,7 @@ class Models:
 
     def history_needed(self, step: pd.Timedelta) -> pd.Timestamp:
         """The earliest candle that a fit or a prediction at the start can use."""
-        first = self.start - self.memory * step
+        first = self.start - max((each.memory for each in self.described.values()), default=0) * step
         for each in self.described.values():
             if each.needs_fit:
                 train = duration(self.plan.embargo) + duration(self.plan.train)
@@ -124,6 +132,8 @@ class Models:
             return []
         self.problems.pop(name, None)
         folder = self._learned / self._uses[name][0].name / model_id
+        if self._memory(name) < signal.memory and isinstance(signal, SupervisedSignal):
+            signal = signal.without_interval()
         forecaster = Forecaster(signal, name, lambda one, symbol: one.resume(folder, symbol))
         self.speakers[name] = Speaker(forecaster, model_id, opens)
         return [name]

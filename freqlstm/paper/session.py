@@ -75,6 +75,7 @@ class Session:
             yield from self._bar(item)
             self._settle()
             self.settled_ms = item.open_ms
+            self.deliberation.ahead()
 
     def _next(self) -> Bundle | Halt | None:
         """The next thing that the gateway has; None when the session is to stop."""

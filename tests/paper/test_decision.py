@@ -104,11 +104,12 @@ def test_the_newest_prediction_is_that_of_the_whole_table(name: str) -> None:
         signal.fit({"BTC/USDT": candles.rows(0, 4000)})
     whole = prediction_table(signal, candles)
     forecaster = Forecaster(signal, "prediction")
-    tail = Tail(candles.rows(0, 4100), forecaster.memory + 1)
+    kept = 2 * signal.memory + 1100
+    tail = Tail(candles.rows(0, 4100), kept)
     stamps, values = candles.time.as_unit("ms").asi8, candles.frame.to_numpy()
     for row in range(4100, 4200):
         tail.append(int(stamps[row]), tuple(values[row]))
-        found = forecaster.newest(tail.candles(forecaster.memory + 1))
+        found = forecaster.newest(tail.candles(kept))
         assert list(found) == ["prediction", "prediction_low", "prediction_high", "prediction_spread"]
         np.testing.assert_allclose(list(found.values()), whole.iloc[row], rtol=1e-9, atol=1e-12)
 
