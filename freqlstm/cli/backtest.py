@@ -95,6 +95,11 @@ def build_run(file: Path | None, flags: dict[str, Any], changes: tuple[str, ...]
     from freqlstm.run import read_run, run_of
 
     content = read_run(file).as_dict() if file is not None else {}
+    return run_of(merged(content, flags, changes), "the command line")
+
+
+def merged(content: dict[str, Any], flags: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
+    """The tables and keys of a run file with the flags that were given in place of them."""
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     for name in ("train", "test", "min_train", "embargo", "expanding"):
         if name in given:
@@ -112,9 +117,7 @@ def build_run(file: Path | None, flags: dict[str, Any], changes: tuple[str, ...]
             content.setdefault("signals", {}).setdefault(column, {}) if dot else content.setdefault("parameters", {})
         )
         table[parameter] = value
-    return run_of(
-        {**content, **given, "pairs": list(given.get("pairs", content.get("pairs", ["BTC/USDT"])))}, "the command line"
-    )
+    return {**content, **given, "pairs": list(given.get("pairs", content.get("pairs", ["BTC/USDT"])))}
 
 
 def parameters_of(changes: tuple[str, ...]) -> dict[str, Any]:

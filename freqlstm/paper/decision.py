@@ -15,7 +15,6 @@ import pandas as pd
 from freqlstm.bars import CONDITIONS, ENDINGS, Bars
 from freqlstm.candles import Candles
 from freqlstm.external import ExternalSeries
-from freqlstm.live import LivePredictor
 from freqlstm.paper.tail import Tail
 from freqlstm.signal import Signal
 from freqlstm.strategy import Strategy, decide, history_needed, overrides_next
@@ -50,7 +49,7 @@ class Forecaster:
         self.signal = signal
         self.name = name
         self._resume = resume
-        self._predictors: dict[str, LivePredictor] = {}  # by symbol
+        self._predictors: dict[str, Any] = {}  # symbol -> its LivePredictor
         self._columns = [f"{name}{ending}" for ending in ENDINGS]
 
     def newest(self, candles: Candles) -> dict[str, float]:
@@ -61,6 +60,8 @@ class Forecaster:
         if symbol not in self._predictors:
             if self._resume is not None:
                 self._resume(signal, symbol)
+            from freqlstm.live import LivePredictor  # which brings TensorFlow, and many signals need none
+
             self._predictors[symbol] = LivePredictor(signal, advance=True)
         row = self._predictors[symbol].predict(candles)
         return dict(zip(self._columns, row.tolist(), strict=True))

@@ -19,6 +19,7 @@ from freqlstm.paper.records import Bundle, Candle, Fill, OrderEvent, State
 
 NEWS = "news"  # kind of event: what the strategy heard of its orders
 SHARE, VOTES = "share", ".votes"  # further rows of decisions
+BAR = "bar"  # a row of decisions, of no symbol: the strategy went through that bar
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Diary:
             for symbol, table in said.items()
             for name, value in table.items()
         ]
-        decided = []
+        decided = [("", bundle.open_ms, BAR, "", not bundle.stale)]
         for symbol, decision in decisions.items():
             for name in decision.true:
                 decided.append((symbol, bundle.open_ms, name, decision.fired.get(name, ""), not bundle.stale))
@@ -75,8 +76,8 @@ class Diary:
 
     def entries(self) -> Iterator[Entry]:
         """Every bar of the current epoch, in order."""
-        rows = self.journal.delivered()
-        late = {candle.open_ms for _, candle, stale in rows if stale}
+        decided_bars = self.journal.decided_bars()
+        rows = [row for row in self.journal.delivered() if row[1].open_ms in decided_bars]
         said, decided, news = self._said(), self._decided(), self._past_news()
         for open_ms, group in groupby(rows, key=lambda row: row[1].open_ms):
             candles = {symbol: candle for symbol, candle, _ in group}
@@ -84,8 +85,15 @@ class Diary:
                 news.get(open_ms, ()), open_ms, candles,
                 {symbol: said.get((symbol, open_ms), {}) for symbol in candles},
                 {symbol: decided.get((symbol, open_ms), Decision()) for symbol in candles},
-                open_ms in late,
+                not decided_bars[open_ms],
             )  # fmt: skip
+
+    def unread(self) -> Iterator[Bundle]:
+        """Bars that were handed over and that the strategy has not gone through."""
+        decided_bars = self.journal.decided_bars()
+        rows = [row for row in self.journal.delivered() if row[1].open_ms not in decided_bars]
+        for open_ms, group in groupby(rows, key=lambda row: row[1].open_ms):
+            yield Bundle(open_ms, {symbol: candle for symbol, candle, _ in group}, 0, False, "journal")
 
     def _said(self) -> dict[tuple[str, int], dict[str, float]]:
         said: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)

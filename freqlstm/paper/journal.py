@@ -327,6 +327,10 @@ class Journal:
         )
         return [(symbol, candle_of(row), bool(stale)) for symbol, stale, *row in rows]
 
+    def decided_bars(self) -> dict[int, bool]:
+        """Open time of every bar that the strategy has gone through -> whether it could be entered on."""
+        return {open_ms: bool(acted) for open_ms, _, _, acted in self.decisions("")}
+
     def all_predictions(self) -> list[tuple[str, int, str, float | None]]:
         """(symbol, open_ms, column, value) of everything that was predicted."""
         return self._rows("SELECT symbol, open_ms, name, value FROM predictions")

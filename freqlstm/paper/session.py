@@ -47,6 +47,7 @@ class Session:
         self.halt = ""  # why no bars come at the moment
         self.decide_seconds = 0.0  # from the arrival of the newest bar until its orders were handed over
         self._tell = tell
+        self.failed = False  # whether it stopped because it could not go on
         self._stopping = ""
 
     def run(self) -> str:
@@ -62,20 +63,25 @@ class Session:
 
     def _steps(self) -> Iterator[None]:
         yield from self._again()
+        for bundle in self.diary.unread():
+            yield from self._through(bundle)
         while (item := self._next()) is not None:
             if isinstance(item, Halt):
                 self._halted(item)
-                continue
-            if self.halt:
-                self._told("resumed", "Bars come again.")
-                self.halt = ""
-            if not item.stale and self._age(item.open_ms) > STALE:
-                item = replace(item, stale=True)
-            self._await_touched(item)
-            yield from self._bar(item)
-            self._settle()
-            self.settled_ms = item.open_ms
-            self.deliberation.ahead()
+            elif item.open_ms > self.settled_ms:  # else it was in the journal already
+                if self.halt:
+                    self._told("resumed", "Bars come again.")
+                    self.halt = ""
+                yield from self._through(item)
+
+    def _through(self, bundle: Bundle) -> Iterator[None]:
+        if not bundle.stale and self._age(bundle.open_ms) > STALE:
+            bundle = replace(bundle, stale=True)
+        self._await_touched(bundle)
+        yield from self._bar(bundle)
+        self._settle()
+        self.settled_ms = bundle.open_ms
+        self.deliberation.ahead()
 
     def _next(self) -> Bundle | Halt | None:
         """The next thing that the gateway has; None when the session is to stop."""
@@ -104,6 +110,7 @@ class Session:
         self.halt = halt.reason
         self._told("halt", halt.reason)
         if halt.final:
+            self.failed = True
             self.stop(halt.reason)
 
     def _bar(self, bundle: Bundle) -> Iterator[None]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from freqlstm.errors import PaperError, StoreError
 from freqlstm.files import jsonable, write_json
-from freqlstm.paper.archive import moment
-from freqlstm.paper.session import Session
 from freqlstm.store import read_json
+
+if TYPE_CHECKING:
+    from freqlstm.paper.session import Session
 
 FILE = "status.json"
 
 
 def status_of(session: Session, name: str) -> dict[str, Any]:
     """Everything that a person asks a running session."""
+    from freqlstm.paper.archive import moment
+
     gateway, broker, holdings = session.gateway, session.broker, session.broker.holdings
     bundle, said, decisions = session.last
     now = gateway.now_ms()
