@@ -59,10 +59,13 @@ class World:
 
     def open(self) -> None:
         """Start the exchange; after :meth:`shut` on the same ports."""
-        self.sandbox = Sandbox(self.market, Terms(start=START, **self._terms), state=self._state, **self._ports)
+        terms = Terms(start=START, **self._terms)
+        self.sandbox = self.do(lambda: Sandbox(self.market, terms, state=self._state, **self._ports))
         self.run(self.sandbox.start())
         self._ports = {"port": self.sandbox.port, "tls_port": self.sandbox.tls_port}
-        self.target, self.keys = sandbox(self.sandbox.url)
+        self.target, keys = sandbox(self.sandbox.url)
+        assert keys is not None
+        self.keys = keys
 
     def shut(self) -> None:
         self.run(self.sandbox.stop())
@@ -188,6 +191,12 @@ def trading(world: World, **options: Any) -> Gateway:
     world.step()
     bundles(gateway, 1)
     return gateway
+
+
+def crash(world: World, gateway: Gateway) -> None:
+    """End a gateway as a kill would: nothing is written any more, no connection is closed in good order."""
+    gateway.journal.failed = "it was killed"
+    world.release(gateway)
 
 
 def halt(gateway: Gateway, seconds: float = 8.0) -> Halt:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -77,7 +77,8 @@ class CandleStream:
         delay = 0.1
         while True:
             try:
-                await asyncio.wait_for(self._client.watch_ohlcv_for_symbols(wanted), silence)
+                async with asyncio.timeout(silence):
+                    await self._client.watch_ohlcv_for_symbols(wanted)
                 delay = 0.1
                 continue
             except asyncio.CancelledError:  # by us, or because the connection was dropped
@@ -122,8 +123,9 @@ class CandleStream:
         overdue = self._assembler.next_ms + self._assembler.step_ms + self._grace_ms
         seconds = (overdue - clock.now()) / 1000 / clock.speed
         wait = min(longest, seconds if seconds > 0 else longest, self._pace.tick * 20)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.001, wait))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.001, wait)):
+                await self._wake.wait()
 
     def _missing(self, symbol: str) -> list[int]:
         return self._assembler.missing(symbol, self._client.clock.now(), self._grace_ms)

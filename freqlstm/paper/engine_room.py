@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -27,6 +28,7 @@ from freqlstm.paper.records import MARKET, SELL, Bundle, Halt, Health, Intent, O
 from freqlstm.paper.recovery import reach, read_account, read_rules, recover
 from freqlstm.paper.target import Target
 
+LOG = logging.getLogger(__name__)
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -149,6 +151,9 @@ class EngineRoom:
             await work
         except FreqlstmError as error:
             self.fail(str(error))
+        except Exception as error:  # a bug: nothing may be sent by a trader who has one
+            LOG.exception("the gateway failed")
+            self.fail(f"The gateway failed ({type(error).__name__}: {error}).")
 
     # Halts that pass
 
@@ -247,7 +252,8 @@ class EngineRoom:
         looked = self.clock.ticks()
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self.pace.tick)
+                async with asyncio.timeout(self.pace.tick):
+                    await self._wake.wait()
             self._wake.clear()
             now = self.clock.ticks()
             self.look_at_switch()

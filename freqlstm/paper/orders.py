@@ -8,9 +8,10 @@ can no longer be accepted, and that is the only proof that counts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +24,8 @@ from freqlstm.paper.outcome import CLOCK, KEYS, NO_SUCH_ORDER, Answer, CallFaile
 from freqlstm.paper.pace import Pace
 from freqlstm.paper.records import LIMIT, STOP, Fill, Order, OrderEvent, State
 from freqlstm.paper.reports import Report, answered, traded
+
+LOG = logging.getLogger(__name__)
 
 IN_DOUBT = (State.SENT, State.UNKNOWN)
 RANK = {State.INTENT: 0, State.SENT: 1, State.UNKNOWN: 1, State.OPEN: 2, State.PARTIAL: 3}  # final states: 4
@@ -388,11 +391,12 @@ class Orders:
     async def _pause(self, cid: str, seconds: float) -> None:
         """Wait, but no longer than until something happens to the order."""
         event = self._changed.setdefault(cid, asyncio.Event())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
     async def _quietly(self, work: Awaitable[Any]) -> None:
-        with contextlib.suppress(CallFailed):
+        with suppress(CallFailed):
             await work
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
@@ -400,6 +404,9 @@ class Orders:
             await work
         except JournalError as error:
             self._fail(str(error))
+        except Exception as error:  # a bug: nothing may be sent by a trader who has one
+            LOG.exception("an order could not be followed")
+            self._fail(f"An order could not be followed ({type(error).__name__}: {error}).")
 
 
 def refusal_of(failure: CallFailed) -> str:

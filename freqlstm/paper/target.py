@@ -64,13 +64,13 @@ class Target:
         return _Connector(self, context, resolver=_Resolver(self), ssl=context, ttl_dns_cache=60)
 
 
-def sandbox(url: str) -> tuple[Target, Keys]:
-    """The sandbox whose controls are at ``url`` (http://127.0.0.1:8080), and the first of its keys."""
+def sandbox(url: str) -> tuple[Target, Keys | None]:
+    """The sandbox whose controls are at ``url`` (http://127.0.0.1:8080), and its keys unless somebody chose others."""
     told = _connection_of(url)
     speed = float(told["speed"]) or 1.0
-    key, secret = next(iter(told["keys"].items()))
+    keys = next((Keys(key, secret) for key, secret in told["keys"].items()), None)
     address = ("127.0.0.1", int(told["tls_port"]))
-    return Target("sandbox", TESTNET_HOSTS, address, told["authority"], url, speed), Keys(key, secret)
+    return Target("sandbox", TESTNET_HOSTS, address, told["authority"], url, speed), keys
 
 
 def _connection_of(url: str) -> dict[str, Any]:

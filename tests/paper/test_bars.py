@@ -96,8 +96,8 @@ def test_a_minute_that_the_exchange_lacks_is_a_gap_and_the_bars_after_it_go_on(t
     two.do(lambda: two.sandbox.venue.maintain(2))
     two.step(4)
     found += bundles(gateway, 2, 15)
-    assert [bundle.open_ms for bundle in found] == [START, START + 3 * MINUTE, START + 4 * MINUTE]
-    missing = [START + MINUTE, START + 2 * MINUTE]
+    assert [bundle.open_ms for bundle in found] == [START, START + MINUTE, START + 4 * MINUTE]
+    missing = [START + 2 * MINUTE, START + 3 * MINUTE]
     assert sorted(gateway.journal.gaps()) == sorted((symbol, open_ms) for symbol in (BTC, ETH) for open_ms in missing)
 
 
