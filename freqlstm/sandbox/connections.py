@@ -42,9 +42,14 @@ class Connection:
     ponged: float = field(default_factory=time.monotonic)
     messages: deque[float] = field(default_factory=deque)  # times of the newest that came in
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing that is sent on it arrives."""
+        return self.stalled or self.half_open or self.socket.closed
+
     def send(self, message: object) -> None:
         """Put a message behind those that wait."""
-        if not self.stalled and not self.half_open and not self.socket.closed:
+        if not self.silent:
             try:
                 self.waiting.put_nowait(json.dumps(message, separators=(",", ":")))
             except asyncio.QueueFull:
@@ -52,6 +57,7 @@ class Connection:
 
     def abort(self) -> None:
         """Tear it down without a word."""
+        self.half_open = True  # until the reader notices
         if self.transport is not None:
             self.transport.abort()
 
@@ -101,13 +107,14 @@ class Connections:
         fault = self.venue.faults.take(*FAULTS, *own, path=connection.kind)
         if fault is not None:
             self.strike(connection, fault)
-        self._note(connection, event)
-        connection.send(message)
+        lost = connection.silent or (fault is not None and fault.kind == "terminate")
+        self._note(connection, event, lost)
+        if not lost:
+            connection.send(message)
 
-    def _note(self, connection: Connection, event: dict[str, Any]) -> None:
+    def _note(self, connection: Connection, event: dict[str, Any], lost: bool) -> None:
         kind = str(event.get("e", "bookTicker"))
         self.venue.counts[kind] += 1
-        silent = connection.stalled or connection.half_open or connection.socket.closed
         if kind == "kline" and event["k"]["x"]:
             told = {"t": event["k"]["t"], "s": event["s"], "i": event["k"]["i"]}
         elif kind == "executionReport":
@@ -116,7 +123,7 @@ class Connections:
             told = {}
         else:
             return
-        self.venue.sent.append({"to": connection.id, "e": kind, "E": event["E"], "lost": silent, **told})
+        self.venue.sent.append({"to": connection.id, "e": kind, "E": event["E"], "lost": lost, **told})
 
     def strike(self, connection: Connection, fault: Fault) -> None:
         """Let a fault happen to one connection."""

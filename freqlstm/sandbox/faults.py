@@ -14,7 +14,10 @@ from freqlstm.errors import UnknownName, UsageError
 KINDS: dict[str, tuple[str, str]] = {
     "latency": ("a request", "waits `seconds` before it is carried out, after which its timing is checked again"),
     "slow_answer": ("a request", "is carried out, and its answer is sent `seconds` later"),
-    "refuse": ("a request", "is not carried out: `status` with `code` and `message`"),
+    "refuse": (
+        "a request",
+        "is not carried out: `code` and `message`, with the status that goes with it unless `status` says another",
+    ),
     "busy": ("a request", "is not carried out: 503 with -1008"),
     "limited": ("a request", "is not carried out: 429 with -1003 and `retry_after`"),
     "banned": ("a request", "is not carried out: 418 with -1003 and `retry_after`"),
@@ -51,7 +54,7 @@ OF_CONNECTIONS = ("terminate", "close", "abort", "half_open", "stall", "shutdown
 DEFAULTS: dict[str, dict[str, Any]] = {
     "latency": {"seconds": 0.2},
     "slow_answer": {"seconds": 0.2},
-    "refuse": {"status": 400, "code": -1000, "message": "An unknown error occurred while processing the request."},
+    "refuse": {"status": 0, "code": -1000, "message": "An unknown error occurred while processing the request."},
     "limited": {"retry_after": 5},
     "banned": {"retry_after": 120},
     "hang": {"seconds": 60.0},

@@ -123,7 +123,7 @@ class Gate:
                 -1008, "Server is currently overloaded with other requests. Please try again in a few minutes."
             )
         if fault.kind == "refuse":
-            raise Refusal(int(told["code"]), str(told["message"]), int(told["status"]))
+            raise Refusal(int(told["code"]), str(told["message"]), int(told["status"]) or None)
         status = 429 if fault.kind == "limited" else 418
         raise Refusal(
             -1003, "Too many requests queued.", status=status, headers={"Retry-After": str(told["retry_after"])}

@@ -302,9 +302,10 @@ async def test_the_session_reaches_no_other_host() -> None:
         with pytest.raises(ccxt.ExchangeNotAvailable, match=r"api\.binance\.com"):
             await client.fetch_time()
         assert "api.binance.com" in client.session.connector._resolver.refused
-        client.urls["api"]["public"] = "https://127.0.0.1:1/api/v3"
+        client.urls["api"]["public"] = f"https://127.0.0.1:{sandbox.tls_port}/api/v3"  # not even by its number
         with pytest.raises(ccxt.ExchangeNotAvailable):
             await client.fetch_time()
+        assert client.session.connector._resolver.refused[-1] == "127.0.0.1"
 
 
 async def test_plain_http_on_loopback_serves_a_client_with_changed_addresses() -> None:
@@ -333,3 +334,15 @@ async def test_many_partial_fills_add_up_to_what_the_exchange_says() -> None:
         fees = sum(Decimal(fill["commission"]) for fill in order["info"]["fills"])
         assert sandbox.venue.accounts[KEY].balance("BTC").free == 10 - fees
         assert len(await client.fetch_order_trades(order["id"], "BTC/USDT")) == len(order["trades"])
+
+
+async def test_the_depth_of_the_book_and_the_rights_of_the_key_can_be_changed() -> None:
+    async with trading(QUIET) as (sandbox, client):
+        sandbox.thin(levels=1, amount=Decimal(50), spread=3)
+        book = await client.fetch_order_book("BTC/USDT")
+        assert (len(book["asks"]), book["asks"][0][0], book["bids"][0][0]) == (1, 100.03, 100.0)
+        assert (await client.create_order("BTC/USDT", "market", "buy", 1))["status"] == "expired"
+        account = (await client.fetch_balance())["info"]
+        assert (account["canTrade"], account["canWithdraw"]) == (True, False)
+        sandbox.venue.accounts[KEY].may_withdraw = True
+        assert (await client.fetch_balance())["info"]["canWithdraw"] is True

@@ -69,8 +69,9 @@ async def test_an_empty_answer_is_no_error_to_ccxt_and_the_order_is_there() -> N
         ("limited", {"retry_after": 7}, ccxt.DDoSProtection, "429"),
         ("banned", {}, ccxt.DDoSProtection, "418"),
         ("lost", {}, ccxt.ExchangeNotAvailable, ""),
+        ("refuse", {}, ccxt.OperationFailed, "-1000"),
         ("refuse", {"code": -1021, "message": "Timestamp for this request is outside of the recvWindow."}, ccxt.InvalidNonce, "-1021"),
-        ("refuse", {"code": -1015, "message": "Too many new orders.", "status": 429}, ccxt.DDoSProtection, "-1015"),
+        ("refuse", {"code": -1015, "message": "Too many new orders."}, ccxt.DDoSProtection, "-1015"),
     ],
 )  # fmt: skip
 async def test_the_order_is_not_there_when_it_was_refused_before(
@@ -162,10 +163,10 @@ async def test_a_connection_that_ends_is_an_error_and_what_was_sent_meanwhile_is
         watching = asyncio.ensure_future(client.watch_ohlcv("BTC/USDT", "1m"))
         await eventually(lambda: sandbox._connections.wanted())
         sandbox.arm(kind, path="market")
-        await sandbox.step(0, 1)
+        await sandbox.step()
         with pytest.raises(ccxt.NetworkError):
             await within(2, watching)
-        await sandbox.step()
+        assert all(each["lost"] for each in sandbox.venue.sent)
         watching = asyncio.ensure_future(client.watch_ohlcv("BTC/USDT", "1m"))
         await eventually(lambda: sandbox._connections.wanted())
         await sandbox.step()
@@ -225,6 +226,12 @@ async def test_shutdowns_are_announced_and_user_streams_can_be_terminated() -> N
         sandbox.strike("terminate")
         assert (await socket.receive_json())["event"]["e"] == "eventStreamTerminated"
         await buy(client)  # nothing of it is told
+        await socket.send_json({"id": "2", "method": "userDataStream.subscribe.signature", "params": given})
+        assert (await socket.receive_json())["status"] == 200
+        sandbox.arm("terminate")
+        await buy(client)  # nor of this, but that the stream ends with it
+        assert (await socket.receive_json())["event"]["e"] == "eventStreamTerminated"
+        assert all(each["lost"] for each in sandbox.venue.sent)
         sandbox.strike("shutdown", seconds=0.1)
         assert (await socket.receive_json())["event"]["e"] == "serverShutdown"
         assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
