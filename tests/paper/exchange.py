@@ -63,36 +63,35 @@ class Floor:
         return int(self.do(lambda: self.sandbox.venue.now))
 
 
-def drive(floor: Floor, session: Session, bars: int, before: Callable[[int], None] = lambda bar: None) -> None:
-    """Step the market by so many candles, each when the session has done with the one before; then stop the session."""
+def step(floor: Floor, session: Session) -> dict[str, Any]:
+    """One candle, when the session has done with the one before; it is done with this one on return."""
     ticks = floor.sandbox.venue.terms.ticks
-    for bar in range(bars):
-        before(bar)
-        floor.wait(floor.sandbox.step(0, ticks - 1))
-        found = floor.wait(floor.sandbox.step(0, 1))
-        closed = max(found["closed"].values(), default=0)
-        until = time.monotonic() + 30
-        while session.settled_ms < closed and time.monotonic() < until:
-            time.sleep(0.0005)
-        assert session.settled_ms >= closed, f"bar {bar} was not done with"
-        if found["over"]:
-            break
-    session.stop("the test is over")
+    floor.wait(floor.sandbox.step(0, ticks - 1))
+    found: dict[str, Any] = floor.wait(floor.sandbox.step(0, 1))
+    closed = max(found["closed"].values(), default=0)
+    until = time.monotonic() + 60
+    while session.settled_ms < closed and time.monotonic() < until:
+        time.sleep(0.0005)
+    assert session.settled_ms >= closed, f"the bar {closed} was not done with"
+    return found
 
 
 @contextmanager
 def driven(
     floor: Floor, session: Session, bars: int, before: Callable[[int], None] = lambda bar: None
 ) -> Iterator[None]:
-    """Have the market stepped by another thread while the block runs."""
+    """Have the market go on by so many candles in another thread while the block runs, and the session stopped after them."""
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            drive(floor, session, bars, before)
+            for bar in range(bars):
+                before(bar)
+                if step(floor, session)["over"]:
+                    break
         except BaseException as error:
             failed.append(error)
-            session.stop("the driver failed")
+        session.stop("the market has ended")
 
     thread = threading.Thread(target=work, name="driver")
     thread.start()
@@ -105,14 +104,15 @@ def driven(
         raise failed[0]
 
 
-@contextmanager
-def trading(floor: Floor, run: PaperRun, root: Path, name: str = "test", **options: Any) -> Iterator[Session]:
-    """A session on that sandbox."""
+def traded(
+    floor: Floor, run: PaperRun, root: Path, bars: int, before: Callable[[int], None] = lambda bar: None, **options: Any
+) -> list[tuple[str, str]]:
+    """Run a session, begun or gone on with, over so many candles; what it told."""
     told: list[tuple[str, str]] = []
     target, keys = floor.connect()
     with opened(
-        run, Project(root), target, keys, name, now_ms=lambda: floor.now_ms,
+        run, Project(root), target, keys, "test", now_ms=lambda: floor.now_ms,
         tell=lambda kind, text: told.append((kind, text)), **options,
-    ) as session:  # fmt: skip
-        session.told = told  # type: ignore[attr-defined]
-        yield session
+    ) as session, driven(floor, session, bars, before):  # fmt: skip
+        session.run()
+    return told
