@@ -53,6 +53,7 @@ class Session:
     def run(self) -> str:
         """Trade until it is stopped; why it stopped. What the strategy itself does wrong is a PluginError."""
         self.machine.run()
+        self.gateway.settle(2 * PATIENCE)  # what is on its way is known before the process ends
         return self._stopping
 
     def stop(self, why: str) -> None:
