@@ -105,12 +105,13 @@ class CandleStream:
                 if self._missing(symbol) and (self._wake.is_set() or clock.ticks() >= due[symbol])
             ]
             self._wake.clear()
+            before = self._assembler.next_ms
             if late:
                 await asyncio.gather(*(self._repair(symbol) for symbol in late))
+            moved = self._assembler.next_ms > before  # there may be another page
             for symbol in self._rules:
-                delays[symbol] = (
-                    min(max(2 * delays[symbol], 0.2), 5.0) if symbol in late and self._missing(symbol) else 0.0
-                )
+                again = symbol in late and not moved and bool(self._missing(symbol))
+                delays[symbol] = min(max(2 * delays[symbol], 0.2), 5.0) if again else 0.0
                 due[symbol] = clock.ticks() + delays[symbol]
             await self._drop_if_useless()
             await self._sleep(
@@ -135,7 +136,9 @@ class CandleStream:
         wanted = self._missing(symbol)
         if not wanted:
             return
-        first = wanted[0] if not self._poll else min(wanted[0], self._client.clock.now_ms() - REACH_MS)
+        first = wanted[0]
+        if self._poll:  # what was revised meanwhile is seen as well
+            first -= min(REACH_MS, PAGE // 2 * self._assembler.step_ms)
         query = {"symbol": self._rules[symbol].id, "interval": self._timeframe, "startTime": first, "limit": PAGE}
         try:
             rows = await self._client.ask("publicGetKlines", query, weight=2)
@@ -158,9 +161,10 @@ class CandleStream:
         self._hand_over(self._assembler.prove_absent(symbol, [open_ms for open_ms in wanted if open_ms < newest], now))
 
     def _closed(self, rows: Sequence[Sequence[Any]]) -> list[Candle]:
-        """The closed candles of REST's rows: the last one usually is not."""
-        now = self._client.clock.now_ms()
-        return [candle for candle in map(listed, rows) if candle.open_ms + self._assembler.step_ms <= now]
+        """The closed candles of REST's rows: all but the last, and that one if it closed long enough ago."""
+        settled = self._client.clock.now_ms() - self._assembler.step_ms - self._grace_ms
+        candles = [listed(row) for row in rows]
+        return candles[:-1] + [one for one in candles[-1:] if one.open_ms <= settled]
 
     async def _drop_if_useless(self) -> None:
         """A connection that answers pings and brings nothing is connected anew."""

@@ -62,7 +62,7 @@ class Diary:
                     decided.append((symbol, bundle.open_ms, name + VOTES, decision.votes[name], not bundle.stale))
             if decision.share is not None and decision.true:
                 decided.append((symbol, bundle.open_ms, SHARE, repr(decision.share), not bundle.stale))
-        with self.journal.together():
+        with self.journal.together(soon=True):  # an order of this bar takes it to the disk
             if self._news:
                 told = [
                     [event.cid, str(event.state), str(event.order.executed), [fill.trade_id for fill in event.fills]]

@@ -10,22 +10,23 @@ from contextlib import suppress
 from typing import Any
 
 from freqlstm.errors import FreqlstmError, JournalError
-from freqlstm.paper.account import Account, balances_of
+from freqlstm.paper.account import Account, Difference, balances_of
 from freqlstm.paper.assembler import Assembler
 from freqlstm.paper.breaker import Breaker
 from freqlstm.paper.candle_stream import CandleStream
-from freqlstm.paper.client import Client, patiently
+from freqlstm.paper.client import Client
 from freqlstm.paper.clock import Clock
+from freqlstm.paper.emergency import Emergency
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys, hide
-from freqlstm.paper.limits import KillSwitch, Stop
-from freqlstm.paper.money import SymbolRules, sellable
+from freqlstm.paper.limits import KillSwitch
+from freqlstm.paper.money import SymbolRules
 from freqlstm.paper.order_stream import OrderStream
 from freqlstm.paper.orders import Orders
-from freqlstm.paper.outcome import CallFailed
+from freqlstm.paper.outcome import TOO_LITTLE, CallFailed
 from freqlstm.paper.pace import Pace
-from freqlstm.paper.records import MARKET, SELL, Bundle, Halt, Health, Intent, Order, OrderEvent, State
-from freqlstm.paper.recovery import reach, read_account, read_rules, recover
+from freqlstm.paper.records import Bundle, Halt, Health, OrderEvent
+from freqlstm.paper.recovery import TRIES, reach, read_account, read_rules, recover, was_reset
 from freqlstm.paper.target import Target
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class EngineRoom:
     orders: Orders
     candles: CandleStream
     stream: OrderStream
+    emergency: Emergency
 
     def __init__(
         self,
@@ -67,13 +69,12 @@ class EngineRoom:
         self.rules = {}
         self.fatal = ""  # why the gateway has stopped for good
         self._halts: dict[str, str] = {}  # what: why no entries are sent
+        self.on_bar: Callable[[int], object] = lambda now_ms: None
         self._live = False
         self._over = asyncio.Event()
         self._connected = {True: 0.0, False: 0.0}  # when (clock ticks): of orders, of candles
         self._reconnects = -2  # the first two connections are none
-        self._obeyed: tuple[Stop, str] | None = None  # what the kill switch has asked for and got
-        self._winding_down = False
-        self._wake = asyncio.Event()
+        self._doubt = asyncio.Event()  # the account may not hold what it must
 
     # Life
 
@@ -87,6 +88,7 @@ class EngineRoom:
                 self._guarded(self.candles.watch()),
                 self._guarded(self._keep_house()),
                 self._guarded(self._keep_time()),
+                self._guarded(self._keep_books()),
             ]
             if not self._poll:
                 tasks += [self._guarded(self.candles.listen()), self._guarded(self.stream.listen())]
@@ -106,7 +108,6 @@ class EngineRoom:
         held = balances_of(await read_account(self.client, self._target, may_withdraw=self._may_withdraw))
         self.account = Account(journal, self.rules)
         self.orders = Orders(self.client, journal, self.account, self.rules, self.pace, self._emit, self.fail)
-        self.orders.held_back = self._held_back
         self.stream = OrderStream(self.client, journal, self.rules, self.orders.apply, self._look_up, self.pace.timeout)
         self.stream.wallet.update(held)
         await recover(
@@ -116,13 +117,7 @@ class EngineRoom:
         if self.fatal:
             raise JournalError(self.fatal)
         now = self.clock.now_ms()
-        newest = journal.last_bar_ms()
-        first = newest + self._step_ms if newest is not None else now if since_ms is None else since_ms
-        first = (
-            -(-first // self._step_ms) * self._step_ms
-            if since_ms is not None or newest is not None
-            else first // self._step_ms * self._step_ms
-        )
+        first = self._first_bar(now, since_ms)
         assembler = Assembler(self._pairs, self._step_ms, first, self.pace.stale_after)
         for symbol in self._pairs:
             assembler.remember(symbol, journal.bars(symbol, first - 120 * self._step_ms))
@@ -130,8 +125,26 @@ class EngineRoom:
             self.client, journal, self.rules, self._timeframe, assembler, self.pace, self._bundle, poll=self._poll
         )
         await self.candles.look()
+        self.emergency = Emergency(
+            self._switch,
+            self.client,
+            journal,
+            self.account,
+            self.orders,
+            self.rules,
+            self.candles.last_prices,
+            self.name,
+        )
+        self.orders.held_back = self.emergency.reason
         journal.event("start", now, first_bar=first, wall_clock_off_ms=round(self.clock.offset_ms), mode=self.mode)
         self._live = True
+
+    def _first_bar(self, now: int, since_ms: int | None) -> int:
+        """Open time of the bar that is to be handed over next."""
+        newest, step = self._journal.last_bar_ms(), self._step_ms
+        if newest is not None:
+            return newest + step
+        return now // step * step if since_ms is None else -(-since_ms // step) * step
 
     def leave(self) -> None:
         self._over.set()
@@ -145,6 +158,10 @@ class EngineRoom:
             if self._live:
                 self._deliver(Halt(self.fatal, final=True))
             self._over.set()
+
+    def name(self, symbol: str, open_ms: int, seq: int) -> str:
+        """The client id of an order."""
+        return client_order_id(self._journal, self.rules[symbol].id, open_ms, seq)
 
     async def _guarded(self, work: Any) -> None:
         try:
@@ -216,9 +233,12 @@ class EngineRoom:
 
     def _bundle(self, bundle: Bundle) -> None:
         self.resume("candles")
+        self.on_bar(self.clock.now_ms())
         self._deliver(bundle)
 
     def _emit(self, event: OrderEvent) -> None:
+        if event.order.note.startswith(TOO_LITTLE):
+            self._doubt.set()
         if self._live:
             self._told(event)
 
@@ -239,7 +259,7 @@ class EngineRoom:
             except CallFailed:
                 wait = min(5.0, wait)
                 continue
-            if self.clock.jump_ms:
+            if self.clock.jump_ms and not self._target.stepped:
                 self.halt(
                     "clock",
                     f"The exchange's clock jumped by {self.clock.jump_ms / 1000:+,.1f} s; no entries until it keeps time again.",
@@ -248,13 +268,39 @@ class EngineRoom:
             else:
                 self.resume("clock")
 
+    async def _keep_books(self) -> None:
+        """Compare ledger and balances now and then; while they differ, no entries, and after a reset nothing at all."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.pace.audit):
+                    await self._doubt.wait()
+            self._doubt.clear()
+            differences: list[Difference] = []
+            for attempt in range(TRIES):
+                try:
+                    account = await self.client.ask("privateGetAccount", {"omitZeroBalances": "true"}, weight=20)
+                except CallFailed:
+                    break
+                differences = self.account.differences(balances_of(account))
+                if not differences:
+                    self.resume("ledger")
+                    break
+                await asyncio.sleep(self.pace.tick * 2**attempt)  # a fill may be on its way
+                await self.orders.recover()
+            else:
+                if await was_reset(self.client, self._journal, self.account, self.pace):
+                    self.fail(
+                        "The exchange no longer knows orders that it had accepted: it was reset. Start again: a new epoch begins."
+                    )
+                    return
+                self.halt(
+                    "ledger", f"The account holds {'; '.join(map(str, differences))}. No entries until they agree."
+                )
+
     async def _keep_house(self) -> None:
         looked = self.clock.ticks()
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.pace.tick):
-                    await self._wake.wait()
-            self._wake.clear()
+            await asyncio.sleep(self.pace.tick)
             now = self.clock.ticks()
             self.look_at_switch()
             if now - looked >= (min(1.0, self.pace.look) if self._poll else self.pace.look):
@@ -282,68 +328,20 @@ class EngineRoom:
         if len(self.stream.spoken_of) > 1000:
             self.stream.spoken_of.clear()
 
-    # The kill switch
-
-    def _held_back(self, order: Order) -> str:
-        tripped = self._switch.state
-        return f"the kill switch is on: {tripped[1]}" if tripped and order.intent.reason != "kill_switch" else ""
-
     def look_at_switch(self) -> None:
         """Do what the kill switch asks for, once."""
-        tripped = self._switch.state
+        tripped = self.emergency.look()
         if tripped is None:
-            self._obeyed = None
             self.resume("switch")
-        elif tripped != self._obeyed and not self._winding_down:
-            self._obeyed, self._winding_down = tripped, True
+        else:
             self.halt("switch", f"The kill switch is on: {tripped[1]}.")
-            self.orders.spawn(self._wind_down(tripped[0]))
+
+    # What is known
 
     @property
     def busy(self) -> bool:
         """Whether an order is on its way or in doubt, or the kill switch not yet done."""
-        unseen = self._switch.state not in (None, self._obeyed)
-        return not self.fatal and (self._winding_down or unseen or bool(self.orders.unsettled))
-
-    async def _wind_down(self, how: Stop) -> None:
-        try:
-            if how in (Stop.CANCEL, Stop.FLATTEN):
-                await asyncio.gather(
-                    *(self.orders.cancel(order.cid) for order in self._journal.orders(unresolved=True))
-                )
-            if how == Stop.FLATTEN:
-                for symbol in self._pairs:
-                    await self._flatten(symbol)
-        finally:
-            self._winding_down = False
-
-    async def _flatten(self, symbol: str) -> None:
-        """Sell what is held of a symbol, as often as the book is too thin for all of it."""
-        rules = self.rules[symbol]
-        for attempt in range(5):
-            account = await patiently(self.client, "privateGetAccount", {}, weight=20)
-            held = balances_of(account).get(rules.base)
-            quantity = sellable(
-                self.account.position(symbol), held.free if held else self.account.position(symbol) * 0, rules
-            )
-            last = self.candles.last_prices.get(symbol)
-            now = self.clock.now_ms()
-            if not quantity or (last is not None and rules.is_dust(quantity, last)):
-                self._journal.event("flat", now, symbol=symbol, dust=self.account.position(symbol))
-                return
-            if rules.max_market_quantity:
-                quantity = min(quantity, rules.floor(rules.max_market_quantity))
-            intent = Intent(
-                client_order_id(self._journal, rules.id, now, 90 + attempt), symbol, SELL, MARKET, quantity, now, "kill_switch",
-                reduces=True,
-            )  # fmt: skip
-            order = Order(intent, self._journal.epoch, State.SENT, sent_ms=now, window_ms=self.orders.window_ms)
-            self._journal.add_order(order, now)
-            await self.orders.send(intent.cid)
-            await self.orders.recover()
-        self._journal.event("not flat", self.clock.now_ms(), symbol=symbol, left=self.account.position(symbol))
-
-    # What is known
+        return not self.fatal and (self.emergency.busy or bool(self.orders.unsettled))
 
     @property
     def mode(self) -> str:

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 from freqlstm.candles import step_of
 from freqlstm.errors import JournalError, PaperError
 from freqlstm.paper.account import balances_of
-from freqlstm.paper.engine_room import EngineRoom, client_order_id
+from freqlstm.paper.engine_room import EngineRoom
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys
 from freqlstm.paper.limits import KillSwitch, Limits, Standing, Stop
 from freqlstm.paper.money import SymbolRules
 from freqlstm.paper.pace import Pace
-from freqlstm.paper.records import Balance, Bundle, Candle, Halt, Health, Intent, Order, OrderEvent, State
+from freqlstm.paper.records import BUY, Balance, Bundle, Candle, Halt, Health, Intent, Order, OrderEvent, State
 from freqlstm.paper.target import Target
 
 Result = TypeVar("Result")
@@ -68,6 +68,7 @@ class Gateway:
             target, keys, journal, self.pairs, timeframe, self.step_ms, self.switch, pace or Pace(),
             self.bundles.put, self.order_events.put, poll=poll, may_withdraw=may_withdraw, accept=accept_balances,
         )  # fmt: skip
+        self._room.on_bar = self._profit_today  # so that a day begins with its first bar, not with its first order
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._mutex = threading.Lock()
@@ -133,7 +134,7 @@ class Gateway:
 
     def client_order_id(self, symbol: str, open_ms: int, seq: int) -> str:
         """The id of the ``seq``-th order decided at the close of the bar ``open_ms``: the same at every restart."""
-        return client_order_id(self.journal, self.rules(symbol).id, open_ms, seq)
+        return self._room.name(self.rules(symbol).symbol, open_ms, seq)
 
     def submit(self, intent: Intent) -> Order:
         """Journal an order and send it. Returns at once, when it is on the disk and before the exchange has answered.
@@ -202,18 +203,24 @@ class Gateway:
         standing = Standing(
             last=last,
             last_age_bars=age,
-            position=self.position(intent.symbol),
+            position=self.position(intent.symbol) + self._being_bought(intent.symbol),
             loss_today=-self._profit_today(now) if not intent.reduces else Decimal(0),
             orders_in_bar=self.journal.count_orders(open_ms=intent.open_ms),
             orders_in_hour=self.journal.count_orders(since_ms=now - HOUR_MS),
         )
         return self.limits.refusal(intent, standing)
 
+    def _being_bought(self, symbol: str) -> Decimal:
+        """What the buying orders that are not over may still add."""
+        orders = self.journal.orders(unresolved=True)
+        buys = (order for order in orders if order.intent.symbol == symbol and order.intent.side == BUY)
+        return sum((order.intent.quantity - order.executed for order in buys), Decimal(0))
+
     def _profit_today(self, now: int) -> Decimal:
         """What was earned since 00:00 UTC, units of the quote asset."""
         profit = self._room.account.profit(self._room.candles.last_prices)
         day = now // DAY_MS
-        if self._day is None or self._day[0] != day:
+        if self._day is None or self._day[0] < day:
             self._day = day, self.journal.day_profit(f"{datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d}", profit)
         return profit - self._day[1]
 
@@ -226,6 +233,10 @@ class Gateway:
     def balances(self) -> dict[str, Balance]:
         """What the account holds now, by REST."""
         return balances_of(self._ask(self._room.client.ask("privateGetAccount", {}, weight=20)))
+
+    def wallet(self) -> dict[str, Balance]:
+        """What the account held when it was last told of, by stream or at the start: at once, without asking."""
+        return dict(self._room.stream.wallet)
 
     def ledger(self) -> dict[str, Decimal]:
         """What the account must hold of each asset by the journal: what it began with, and every fill since."""

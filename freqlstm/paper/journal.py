@@ -1,7 +1,7 @@
 """The journal of a session: everything that was decided, sent and filled, in one SQLite file.
 
-It is written before anything is sent, and a fact is on the disk when the method that writes it returns. One process
-writes (a lock file beside it says so); any number may read.
+It is written before anything is sent. An order, a fill, an epoch is on the disk when the method that writes it returns;
+what can be had again, such as candles, survives this process at once and a power cut with the next order.
 """
 
 from __future__ import annotations
@@ -9,93 +9,41 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from freqlstm.errors import JournalError
-from freqlstm.files import explained, make_folder
+from freqlstm.paper.database import Database, marks
 from freqlstm.paper.keys import hide
 from freqlstm.paper.records import FINAL, Balance, Candle, Fill, Order, SessionFacts
 from freqlstm.paper.rows import CANDLE, FILL, ORDER, candle_of, candle_row, fill_of, fill_row, order_of, order_row, text
 from freqlstm.paper.schema import SCHEMA, VERSION
 
 
-class Journal:
-    """The open journal of a session; every method may be called from any thread.
-
-    After a write has failed, every further one fails too: what is in memory may no longer be what is on the disk, and
-    the way on is to start again.
-    """
+class Journal(Database):
+    """The open journal of a session."""
 
     def __init__(self, path: Path, facts: SessionFacts) -> None:
         """Open the journal at ``path`` for writing, or begin it; refuse one that belongs to another session."""
-        self.path = path
-        self.failed = ""  # why nothing can be written any more
-        self._mutex = threading.RLock()
-        with explained(path):
-            make_folder(path.parent)
-        self._lock: BaseFileLock | None = FileLock(f"{path}.lock")
+        super().__init__(path, writes=True)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise JournalError(
-                f"Another trader is writing {path}. Stop it with `freqlstm paper stop`, or start this one with another "
-                f"session name."
-            ) from None
-        try:
-            self._connection = self._connect(f"file:{_quoted(path)}?mode=rwc")
             self._begin(facts)
         except BaseException:
-            self._lock.release()
+            self.close()
             raise
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Open an existing journal for reading alone, also while a trader writes it."""
         self = cls.__new__(cls)
-        self.path, self.failed, self._mutex, self._lock = path, "It was opened for reading.", threading.RLock(), None
-        if not path.is_file():
-            raise JournalError(f"There is no journal {path}. `freqlstm paper` begins one.")
-        self._connection = self._connect(f"file:{_quoted(path)}?mode=ro")
+        Database.__init__(self, path, writes=False)
         self._load()
         return self
 
-    def close(self) -> None:
-        with self._mutex:
-            self._connection.close()
-        if self._lock is not None:
-            self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     # The session
-
-    def _connect(self, uri: str) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
-            connection.execute("PRAGMA synchronous = FULL")
-            if uri.endswith("rwc"):
-                connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.Error as error:
-            raise JournalError(
-                f"{self.path} cannot be opened as a journal ({error}). Move it away, or mend the disk."
-            ) from error
-        return connection
 
     def _begin(self, facts: SessionFacts) -> None:
         if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'session'"):
@@ -176,7 +124,9 @@ class Journal:
     def add_bars(self, candles: Mapping[str, Candle], source: str, delivered_ms: int, stale: bool) -> None:
         """The candles of one bar as they are handed to the strategy."""
         self._insert(
-            "bars", [(symbol, *candle_row(each), source, delivered_ms, int(stale)) for symbol, each in candles.items()]
+            "bars",
+            [(symbol, *candle_row(each), source, delivered_ms, int(stale)) for symbol, each in candles.items()],
+            soon=True,
         )
 
     def bars(self, symbol: str, since_ms: int = 0) -> list[Candle]:
@@ -200,7 +150,7 @@ class Journal:
 
     def add_revision(self, symbol: str, candle: Candle, source: str, seen_ms: int) -> None:
         """Other values of a bar than those that were decided upon."""
-        self._insert("revisions", [(symbol, *candle_row(candle), source, seen_ms)])
+        self._insert("revisions", [(symbol, *candle_row(candle), source, seen_ms)], soon=True)
 
     def revisions(self) -> list[tuple[str, Candle]]:
         rows = self._rows(f"SELECT symbol, {CANDLE} FROM revisions ORDER BY seen_ms")
@@ -208,7 +158,7 @@ class Journal:
 
     def add_gap(self, symbol: str, open_ms: int, noted_ms: int) -> None:
         """A candle that the exchange itself does not have."""
-        self._insert("gaps", [(symbol, open_ms, noted_ms)])
+        self._insert("gaps", [(symbol, open_ms, noted_ms)], soon=True)
 
     def gaps(self) -> list[tuple[str, int]]:
         return [
@@ -217,7 +167,7 @@ class Journal:
 
     def add_predictions(self, rows: Iterable[tuple[str, int, str, float | None, str]]) -> None:
         """Rows of (symbol, open_ms, column, value, model); the first value of a bar stays."""
-        self._insert("predictions", rows)
+        self._insert("predictions", rows, soon=True)
 
     def predictions(self, symbol: str, name: str, since_ms: int = 0) -> list[tuple[int, float | None]]:
         """(open_ms, value) of one column, in order."""
@@ -228,7 +178,7 @@ class Journal:
 
     def add_decisions(self, rows: Iterable[tuple[str, int, str, str, bool]]) -> None:
         """Rows of (symbol, open_ms, condition, what fired, whether it was acted upon)."""
-        self._insert("decisions", rows)
+        self._insert("decisions", rows, soon=True)
 
     def decisions(self, symbol: str, since_ms: int = 0) -> list[tuple[int, str, str, bool]]:
         """(open_ms, condition, what fired, whether it was acted upon), in order."""
@@ -240,7 +190,7 @@ class Journal:
 
     def add_model(self, id: str, symbol: str, since_ms: int, digest: str) -> None:
         """The model that speaks from ``since_ms`` on."""
-        self._insert("models", [(id, symbol, since_ms, digest)])
+        self._insert("models", [(id, symbol, since_ms, digest)], soon=True)
 
     # Orders and fills
 
@@ -257,7 +207,7 @@ class Journal:
         with self._writing() as connection:
             for fill in fills:
                 row = (epoch, *fill_row(fill))
-                if connection.execute(f"INSERT OR IGNORE INTO fills VALUES ({_marks(row)})", row).rowcount:
+                if connection.execute(f"INSERT OR IGNORE INTO fills VALUES ({marks(row)})", row).rowcount:
                     fresh.append(fill)
             if changes:
                 columns = ", ".join(f"{name} = ?" for name in changes)
@@ -299,7 +249,7 @@ class Journal:
 
     def add_balances(self, time_ms: int, balances: Mapping[str, Balance], why: str) -> None:
         rows = [(time_ms, asset, text(one.free), text(one.locked), why) for asset, one in balances.items()]
-        self._insert("balances", rows)
+        self._insert("balances", rows, soon=True)
 
     def day_profit(self, day: str, profit: Decimal) -> Decimal:
         """The profit with which ``day`` (2024-01-31) began: the first that was ever given for it."""
@@ -308,7 +258,7 @@ class Journal:
 
     def event(self, kind: str, time_ms: int, **facts: Any) -> None:
         """Anything else worth knowing later, as JSON."""
-        self._insert("events", [(None, time_ms, kind, hide(json.dumps(facts, default=str)))])
+        self._insert("events", [(None, time_ms, kind, hide(json.dumps(facts, default=str)))], soon=True)
 
     def events(self, kind: str | None = None) -> list[tuple[int, str, dict[str, Any]]]:
         """(time_ms, kind, facts), in order."""
@@ -339,61 +289,5 @@ class Journal:
         """(id, symbol, open time from which on it speaks) of every model, in order."""
         return self._rows("SELECT id, symbol, since_ms FROM models ORDER BY since_ms, symbol")
 
-    # SQLite
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """What is written in the block is written whole or not at all."""
-        with self._writing():
-            yield
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._mutex:
-            if self._connection.in_transaction:  # of this thread, which has the mutex
-                yield self._connection
-                return
-            if self.failed:
-                raise JournalError(f"{self.path} cannot be written. {self.failed}")
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                self.failed = f"Writing it failed: {error}. Free some space or mend the disk, then start again."
-                self._roll_back()
-                raise JournalError(f"{self.path} cannot be written. {self.failed}") from error
-            except BaseException:
-                self._roll_back()
-                raise
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
-        """Insert rows whose key is not there yet; how many those were."""
-        count = 0
-        with self._writing() as connection:
-            for row in rows:
-                done = connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({_marks(row)})", row)
-                count += done.rowcount
-        return count
-
-    def _rows(self, statement: str, *values: Any) -> list[Any]:
-        with self._mutex:
-            try:
-                return self._connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                raise JournalError(f"{self.path} cannot be read ({error}).") from error
-
     def _orders(self, where: str, *values: Any) -> list[Order]:
         return [order_of(row) for row in self._rows(f"SELECT {ORDER} FROM orders WHERE {where}", *values)]
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _marks(row: Sequence[Any]) -> str:
-    return ", ".join("?" * len(row))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
-from freqlstm.errors import UsageError
+from freqlstm.errors import StoreError, UsageError
 from freqlstm.files import write_text
 from freqlstm.paper.money import plain
 from freqlstm.paper.records import LIMIT, MARKET, SELL, STOP, Intent
@@ -74,7 +76,7 @@ class Standing:
 
     last: Decimal | None  # price
     last_age_bars: float
-    position: Decimal  # units of the base asset
+    position: Decimal  # units of the base asset, what buying orders may still add included
     loss_today: Decimal  # units of the quote asset; negative is a profit
     orders_in_bar: int
     orders_in_hour: int
@@ -92,40 +94,42 @@ class KillSwitch:
     """Once tripped, nothing is sent but what its way of stopping asks for, also after a restart, until it is reset.
 
     It is a file, so that any process, or a person with an editor, can trip it: empty, or one word of :class:`Stop`,
-    perhaps with the reason on the lines below.
+    perhaps with the reason on the lines below. Deleting the file resets it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mutex = threading.Lock()
-        self._tripped: tuple[Stop, str] | None = None
+        self._unwritten: tuple[Stop, str] | None = None  # where the file cannot be written, it is on nevertheless
 
     def trip(self, how: Stop = Stop.KEEP, reason: str = "it was asked to stop") -> None:
-        with self._mutex:
-            self._tripped = (how, reason)
-        write_text(self.path, f"{how}\n{reason}\n")
+        """Stop, and do what ``how`` says."""
+        try:
+            write_text(self.path, f"{how}\n{reason}\n")
+        except StoreError as error:
+            self._unwritten = (how, f"{reason} ({error})")
+
+    def obey_signals(self, ways: Mapping[signal.Signals, Stop]) -> None:
+        """Let signals to this process trip it; call it from the main thread."""
+        for number, how in ways.items():
+            signal.signal(number, partial(self._on_signal, how))
+
+    def _on_signal(self, how: Stop, number: int, frame: object) -> None:
+        self.trip(how, f"the process received {signal.Signals(number).name}")
 
     def reset(self) -> None:
         """Allow orders again."""
         self.path.unlink(missing_ok=True)
-        with self._mutex:
-            self._tripped = None
+        self._unwritten = None
 
     @property
     def state(self) -> tuple[Stop, str] | None:
         """(how, why) if it was tripped, else None."""
-        with self._mutex:
-            if self._tripped is None:
-                self._tripped = self._read()
-            return self._tripped
-
-    def _read(self) -> tuple[Stop, str] | None:
         try:
             first, _, rest = self.path.read_text(encoding="utf-8", errors="replace").partition("\n")
         except FileNotFoundError:
-            return None
+            return self._unwritten
         except OSError as error:  # it is there, whatever it says
-            return Stop.KEEP, f"{self.path} cannot be read ({error.strerror})"
+            return self._unwritten or (Stop.KEEP, f"{self.path} cannot be read ({error.strerror})")
         word = first.strip().lower()
         how = Stop(word) if word in set(Stop) else Stop.KEEP
         return how, rest.strip() or f"the file {self.path} is there"

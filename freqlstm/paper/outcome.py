@@ -17,6 +17,7 @@ UNKNOWN_ORDER = -2011  # of a cancellation: it may have filled
 UNCERTAIN = frozenset({-1000, -1001, -1006, -1007, -1016})  # the exchange itself does not know
 TOO_MANY = frozenset({-1003, -1015})
 KEYS = frozenset({-1022, -2014, -2015, -1002})
+TOO_LITTLE = "too little balance"  # how the note of an order begins that could not be paid for
 
 
 class Outcome(StrEnum):

@@ -22,6 +22,7 @@ class Pace:
     )
     renewal: float = 23 * 3600.0  # age at which connections are replaced: the exchange cuts them at 24 hours
     clock: float = 60.0  # between two looks at the exchange's clock
+    audit: float = 60.0  # between two comparisons of ledger and balances
     patience: float = 900.0  # without a bar, until the outage is told
 
     def window_ms(self, speed: float) -> int:

@@ -30,7 +30,8 @@ class Target:
 
     A sandbox answers in the testnet's name: its hosts are resolved to ``address`` on this machine, and its certificate is
     signed by ``authority`` (PEM), which nothing else trusts and which is a new one whenever the sandbox is started: it is
-    then asked for again at ``control``. ``speed`` is how many times faster its clock runs.
+    then asked for again at ``control``. ``speed`` is how many times faster its clock runs; one that is
+    ``stepped`` stands in between, so that its clock may leap.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Target:
     authority: str = ""
     control: str = ""
     speed: float = 1.0
+    stepped: bool = False
 
     def __post_init__(self) -> None:
         if not self.hosts <= ALLOWED:
@@ -67,10 +69,10 @@ class Target:
 def sandbox(url: str) -> tuple[Target, Keys | None]:
     """The sandbox whose controls are at ``url`` (http://127.0.0.1:8080), and its keys unless somebody chose others."""
     told = _connection_of(url)
-    speed = float(told["speed"]) or 1.0
+    speed = float(told["speed"])
     keys = next((Keys(key, secret) for key, secret in told["keys"].items()), None)
     address = ("127.0.0.1", int(told["tls_port"]))
-    return Target("sandbox", TESTNET_HOSTS, address, told["authority"], url, speed), keys
+    return Target("sandbox", TESTNET_HOSTS, address, told["authority"], url, speed or 1.0, not speed), keys
 
 
 def _connection_of(url: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from paper_world import BTC, ETH, MINUTE, QUICK, START, World, bundles, halt, intent, shown, until
@@ -125,7 +126,7 @@ def test_a_session_begins_with_the_candle_that_it_is_told(world: World) -> None:
 
 
 def test_a_clock_that_jumps_by_an_hour_halts_entries_and_recovers(world: World) -> None:
-    gateway = world.gateway()
+    gateway = world.gateway(target=dataclasses.replace(world.target, stepped=False))
     follow(world, gateway, 1)
     world.do(lambda: world.sandbox.skew(3_600_000))
     assert "The exchange's clock jumped by +3,600" in halt(gateway).reason
@@ -135,6 +136,7 @@ def test_a_clock_that_jumps_by_an_hour_halts_entries_and_recovers(world: World) 
     until(lambda: not gateway.health().halted)
     (bundle,) = follow(world, gateway, 1)
     assert shown(bundle, BTC) == world.candles(BTC, 1, 61)[0]
+    until(lambda: not gateway.health().halted)
     assert gateway.submit(intent(gateway)).state == State.SENT
 
 
@@ -145,3 +147,17 @@ def test_silence_is_told_and_ends_with_the_next_bar(world: World) -> None:
     assert gateway.submit(intent(gateway)).note.startswith("trading is halted: No candle has come")
     follow(world, gateway, 1)
     assert gateway.health().halted == ""
+
+
+def test_a_market_that_runs_faster_than_time_is_followed_by_its_own_clock(tmp_path: Path) -> None:
+    world = World(tmp_path, speed=120.0)  # half a second a candle
+    try:
+        gateway = world.gateway(pace=dataclasses.replace(QUICK, grace=0.1))
+        found = bundles(gateway, 4)
+        assert [bundle.open_ms - found[0].open_ms for bundle in found] == [0, MINUTE, 2 * MINUTE, 3 * MINUTE]
+        assert not any(bundle.stale for bundle in found[1:])
+        order = gateway.submit(intent(gateway))
+        until(lambda: gateway.journal.order(order.cid).state == State.FILLED)  # type: ignore[union-attr]
+        assert abs(gateway.now_ms() - world.now) < 60 * 120
+    finally:
+        world.close()

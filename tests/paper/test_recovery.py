@@ -234,3 +234,49 @@ def test_the_kill_switch_stops_cancels_or_sells_everything(world: World, how: St
     gateway.switch.reset()
     until(lambda: not gateway.health().halted)
     assert final(gateway, gateway.submit(intent(gateway, 4))).state == State.FILLED
+
+
+def test_an_order_that_was_known_to_be_over_but_not_by_which_trades_is_completed(world: World) -> None:
+    gateway = trading(world)
+    order = final(gateway, gateway.submit(intent(gateway)))
+    with gateway.journal._writing() as connection:  # as a crash between two messages leaves it
+        connection.execute("DELETE FROM fills")
+        connection.execute("UPDATE orders SET state = 'open'")
+    crash(world, gateway)
+    again = world.gateway()
+    assert final(again, order).state == State.FILLED
+    agrees(world, again)
+
+
+def test_an_exchange_that_was_reset_while_nothing_rested_is_noticed_by_its_balances(world: World) -> None:
+    gateway = trading(world, pace=dataclasses.replace(QUICK, audit=0.3))
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    world.do(world.sandbox.wipe)
+    assert "it was reset. Start again: a new epoch begins" in halt(gateway).reason
+    world.release(gateway)
+    again = world.gateway()
+    assert (again.journal.epoch, again.position(BTC)) == (2, 0)
+
+
+def test_somebody_else_who_trades_on_the_account_halts_entries_until_the_ledger_agrees(world: World) -> None:
+    gateway = trading(world, pace=dataclasses.replace(QUICK, audit=0.3))
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    query = {"symbol": "BTCUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.005", "newClientOrderId": "by-hand"}
+    gateway._ask(gateway._room.client.ask("privatePostOrder", query, weight=1))
+    assert "The account holds BTC 0.00499, and the journal says 0.00999" in halt(gateway).reason
+    assert gateway.journal.events("foreign order")
+    assert gateway.submit(intent(gateway, 2)).note.startswith("trading is halted: The account holds BTC 0.00499")
+    gateway._ask(gateway._room.client.ask("privatePostOrder", {**query, "side": "BUY", "quantity": "0.005"}, weight=1))
+    assert gateway.health().halted
+
+
+def test_what_cannot_be_sold_is_called_dust_and_not_sold_again_and_again(world: World) -> None:
+    gateway = trading(world)
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    assert final(gateway, gateway.submit(intent(gateway, 2, SELL, quantity="0.0098"))).state == State.FILLED
+    assert gateway.position(BTC) == Decimal("0.00019")
+    gateway.kill(Stop.FLATTEN, "the end")
+    assert gateway.settle()
+    ((_, _, facts),) = gateway.journal.events("flat")
+    assert facts == {"symbol": BTC, "dust": "0.00019000"}
+    assert len(world.truth["orders"]) == 2
