@@ -13,8 +13,8 @@ from freqlstm import ledger, stats
 from freqlstm.bars import ENDINGS, Bars
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs
-from freqlstm.engines.backtrader import Simulation, simulate
-from freqlstm.engines.fills import Explain, trade_list
+from freqlstm.engines.choice import engine
+from freqlstm.engines.fills import Explain, Simulation, trade_list
 from freqlstm.errors import NoCandles, PluginError
 from freqlstm.job import Job
 from freqlstm.manifest import manifest
@@ -62,6 +62,7 @@ def backtest(
     tables = {symbol: _columns(forecasts, symbol, candles) for symbol, candles in traded.items()}
     warnings += silences(job, tables)
     history: dict[str, int] = {}
+    simulate = engine(job.engine, progress)
 
     def run(without: frozenset[str]) -> tuple[Simulation, dict[str, Decisions]]:
         decisions = {}

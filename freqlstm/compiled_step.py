@@ -6,18 +6,22 @@ It is the step of :mod:`freqlstm.update_step` without a compiler to wait for in 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Self
 
 import keras
 import numpy as np
 
 from freqlstm import lstm_kernels as kernels
-from freqlstm.compiled_network import ACTIVATIONS, CompiledNetwork, Dense, Recurrent, Stage
+from freqlstm.compiled_network import ACTIVATIONS, CompiledNetwork, Dense, Flat, Recurrent, Stage
 
 CLIP_NORM = 1.0  # of the gradient: Pascanu, Mikolov and Bengio 2013
 DECAYS = 0.9, 0.999  # of the two moments of Adam: Kingma and Ba 2015
 EPSILON = 1e-7  # of Adam
+
+_LETTERS: dict[type, str] = {Flat: "F", Recurrent: "R", Dense: "D"}
 
 Slope = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of each window's error by its output, from outputs and labels
 
@@ -36,10 +40,11 @@ class CompiledStep:
         if read is None or slope is None:
             return None
         known = [tuple(array.shape) for stage in read.stages for array in _arrays(stage)]
-        flat = all(
-            isinstance(stage, Dense)
-            or (isinstance(stage, Recurrent) and stage.sequences == isinstance(after, Recurrent))
-            for stage, after in zip(read.stages, [*read.stages[1:], None], strict=True)
+        order = "".join(_LETTERS.get(type(stage), "?") for stage in read.stages)
+        flat = re.fullmatch("(F|R*)D+", order) and all(  # every state is read by another LSTM or none but the last is
+            stage.sequences == isinstance(after, Recurrent)
+            for stage, after in pairwise(read.stages)
+            if isinstance(stage, Recurrent)
         )
         return cls(read.stages, slope, optimizer, step_size) if flat and known == shapes else None
 
@@ -79,6 +84,8 @@ class CompiledStep:
                 gates, cells, states = kernels.remembering(values, stage.weights, stage.bias, stage.recurrent)
                 passed.append((values, gates, cells, states))
                 values = states if stage.sequences else np.ascontiguousarray(states[:, -1])
+            elif isinstance(stage, Flat):
+                values = values.reshape(len(values), -1)
             elif isinstance(stage, Dense):
                 made = kernels.times(values, stage.weights) + stage.bias
                 kernels.activate(made, stage.activation)
@@ -87,9 +94,10 @@ class CompiledStep:
         with np.errstate(over="ignore", invalid="ignore"):  # what has no gradient is not followed
             slopes = (self._slope(values[:, 0], labels) * shares)[:, None].astype(np.float32)
             found: list[np.ndarray] = []
-            for stage, kept in zip(reversed(stages), reversed(passed), strict=True):
+            learning = [stage for stage in stages if not isinstance(stage, Flat)]
+            for stage, kept in zip(reversed(learning), reversed(passed), strict=True):
                 back = _recurrent_back if isinstance(stage, Recurrent) else _dense_back
-                slopes, own = back(stage, kept, slopes, needed=stage is not stages[0])
+                slopes, own = back(stage, kept, slopes, needed=stage is not learning[0])
                 found = [*own, *found]
         return np.concatenate([array.ravel() for array in found])
 
@@ -107,6 +115,8 @@ class CompiledStep:
                 stages.append(Recurrent(arrays[0], arrays[1], arrays[2], stage.sequences))
             elif isinstance(stage, Dense):
                 stages.append(Dense(arrays[0], arrays[1], stage.activation))
+            else:
+                stages.append(stage)
         return stages
 
 
@@ -163,9 +173,6 @@ def _slope(loss: keras.losses.Loss) -> Slope | None:
         return None
     if type(loss) is keras.losses.MeanSquaredError:
         return lambda output, label: np.float32(2) * (output - label)
-    if type(loss) is keras.losses.Huber:
-        delta = np.float32(loss.get_config().get("delta", 1.0))
-        return lambda output, label: np.clip(output - label, -delta, delta)
     if type(loss) is keras.losses.BinaryCrossentropy and loss.from_logits and not loss.label_smoothing:
 
         def of_log_odds(output: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -21,25 +21,34 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 def kernel(function: Kernel) -> Kernel:
     """``function`` compiled at its first call. Floats are added and multiplied in the order written, as Python does it."""
-    options = {"nogil": True, "error_model": "numpy"}
+    return _compiled(function, {})
+
+
+def inner_kernel(function: Kernel) -> Kernel:
+    """The same for one that makes no arrays: it counts no references and becomes part of the kernels that call it."""
+    return _compiled(function, {"_nrt": False, "forceinline": True})
+
+
+def _compiled(function: Kernel, options: dict[str, bool]) -> Kernel:
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", **options}
     try:
-        return cast(Kernel, numba.njit(cache=True, **options)(function))
+        return cast(Kernel, numba.njit(cache=True, **settings)(function))
     except RuntimeError:  # no folder for the cache can be written: every process compiles
-        return cast(Kernel, numba.njit(**options)(function))
+        return cast(Kernel, numba.njit(**settings)(function))
 
 
 @contextmanager
 def announced(progress: Progress, what: str) -> Iterator[None]:
     """Tells ``progress`` when the first kernel in the block is compiled, and nothing when all come from the cache."""
     listener = _Announcer(progress, what)
-    event.register("numba:compile", listener)
+    event.register("numba:compile", listener)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        event.unregister("numba:compile", listener)
+        event.unregister("numba:compile", listener)  # type: ignore[no-untyped-call]
 
 
-class _Announcer(event.Listener):  # type: ignore[misc]
+class _Announcer(event.Listener):
     def __init__(self, progress: Progress, what: str) -> None:
         self.progress: Progress | None = progress
         self.what = what

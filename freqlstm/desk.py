@@ -47,6 +47,7 @@ class Desk:
         self.filled_at = 0  # row of the entry's fill
         self.seen = 0  # candles of this symbol so far
         self.busy = False  # a position or an order exists
+        self._quiet_until = 0  # the row that the newest search for a row to act on has found
 
     def step(self) -> None:
         """Decide at the close of the newest candle, if there is one of this symbol."""
@@ -55,6 +56,8 @@ class Desk:
             return
         self.seen = seen
         row = seen - 1
+        if row < self._quiet_until:
+            return
         if self.busy:
             self._follow(row)
         if not self.busy and (self.decisions.enter_long[row] or self.decisions.enter_short[row]):
@@ -74,21 +77,54 @@ class Desk:
         """The row on which this desk may act, or one of its stops and limits fill; the number of rows if there is none."""
         if self.entry is not None:
             return self.seen
+        if self.seen > self._quiet_until or not self._quiet_until:
+            self._quiet_until = self._search()
+        return self._quiet_until
+
+    def _search(self) -> int:
         if not self.busy:
             return self.ahead.entry(self.seen)
         row = self.ahead.exit(self.seen, self.position.size > 0)
         limit = self.strategy.p.max_holding
         if limit:
             row = min(row, max(self.seen, self.filled_at + limit - 1))
-        if not self.protection:
-            return row
-        below, above = -math.inf, math.inf
+        return self._touched(row) if self.protection else row
+
+    def _touched(self, end: int) -> int:
+        """The first row from the next on, before ``end``, whose candle touches a stop or a limit; else ``end``."""
+        below, above, trail = -math.inf, math.inf, None
         for order in self.protection:
-            if (order.exectype == bt.Order.Stop) == order.issell():
+            if order.exectype == bt.Order.StopTrail:
+                trail = order
+            elif (order.exectype == bt.Order.Stop) == order.issell():
                 below = max(below, order.created.price)
             else:
                 above = min(above, order.created.price)
-        return self.ahead.touched(self.seen, row, below, above)
+        level = trail.created.price if trail is not None else 0.0
+        for first in range(self.seen, end, 1024):
+            last = min(end, first + 1024)
+            low, high = self.ahead.low[first:last], self.ahead.high[first:last]
+            touched = (low <= below) | (high >= above)
+            if trail is not None:
+                levels = self._trail(trail, level, first, last)
+                touched |= low <= levels[:-1] if trail.issell() else high >= levels[:-1]
+                level = levels[-1]
+            if touched.any():
+                return first + int(np.argmax(touched))
+        return end
+
+    def _trail(self, order: Any, level: float, first: int, last: int) -> np.ndarray:
+        """The trailing stop on each of the rows, and after them, if it is at ``level`` on the first. Shape (rows + 1,)."""
+        close, share = self.ahead.close[first:last], order.created.trailpercent
+        levels = close - close * share if order.issell() else close + close * share
+        follow = np.maximum if order.issell() else np.minimum
+        return np.asarray(follow.accumulate(np.concatenate([[level], levels])))
+
+    def pass_over(self, row: int) -> None:
+        """Let the trailing stop follow the closes from the next row up to ``row``, which nobody visits."""
+        for order in self.protection:
+            if order.exectype == bt.Order.StopTrail and row > self.seen:
+                order.created.price = float(self._trail(order, order.created.price, self.seen, row)[-1])
 
     def _follow(self, row: int) -> None:
         filled = False
@@ -146,7 +182,7 @@ class Desk:
             self._rest("stop_loss", exectype=bt.Order.Stop, price=paid * (1 - side * p.stop_loss))
         if p.trailing_stop:
             self._rest("trailing_stop", exectype=bt.Order.StopTrail, trailpercent=p.trailing_stop)
-        if p.take_profit and side * p.take_profit < 1:
+        if p.take_profit and -side * p.take_profit < 1:  # no price falls by all of itself
             self._rest("take_profit", exectype=bt.Order.Limit, price=paid * (1 + side * p.take_profit))
 
     def _rest(self, reason: str, **kind: Any) -> None:
@@ -172,14 +208,14 @@ class Desk:
 
 
 class Ahead:
-    """On which rows the conditions of one symbol are true, and which candles touch a price."""
+    """On which rows the conditions of one symbol are true, and the candles of all rows."""
 
     def __init__(self, brief: Any) -> None:
         decisions: Decisions = brief.decisions
         self._rows = len(decisions.enter_long)
         self._entries = np.flatnonzero(decisions.enter_long | decisions.enter_short)
         self._exits = np.flatnonzero(decisions.exit_short), np.flatnonzero(decisions.exit_long)
-        self._low, self._high = (brief.candles.frame[name].to_numpy() for name in ("low", "high"))
+        self.low, self.high, self.close = (brief.candles.frame[name].to_numpy() for name in ("low", "high", "close"))
 
     def entry(self, first: int) -> int:
         """The first row from ``first`` on with an entry; the number of rows if there is none."""
@@ -188,15 +224,6 @@ class Ahead:
     def exit(self, first: int, long: bool) -> int:
         """The first row from ``first`` on with an exit from that side; the number of rows if there is none."""
         return self._next(self._exits[long], first)
-
-    def touched(self, first: int, end: int, below: float, above: float) -> int:
-        """The first row in [first, end) whose candle reaches down to ``below`` or up to ``above``; else ``end``."""
-        for start in range(first, end, 1024):
-            stop = min(end, start + 1024)
-            touched = (self._low[start:stop] <= below) | (self._high[start:stop] >= above)
-            if touched.any():
-                return start + int(np.argmax(touched))
-        return end
 
     def _next(self, rows: np.ndarray, first: int) -> int:
         at = int(np.searchsorted(rows, first))

@@ -46,6 +46,7 @@ class Job:
     cash: float  # quote asset
     seed: int
     allow_short: bool = False
+    engine: str = "backtrader"  # decides nothing but the time it takes
 
     @property
     def plugins(self) -> list[Plugin]:
@@ -57,7 +58,7 @@ class Job:
         return {symbol: candles.between(self.start, self.end) for symbol, candles in self.market.items()}
 
     def digest(self) -> str:
-        """SHA-256 of everything but the candles and the time range: the configuration that the trials ledger counts."""
+        """SHA-256 of everything but the candles, the time range and the engine: the configuration that the ledger counts."""
         told = {
             "plugins": [provenance.source_digest(plugin.path) for plugin in self.plugins],
             "parameters": self.parameters,

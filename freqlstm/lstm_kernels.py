@@ -3,6 +3,8 @@
 Every product and sum is one fused step, in the order that is written here, so a window's bits depend on nothing but itself:
 not on the windows beside it, nor their number, nor the process. The two forms agree to the last bit.
 
+All of it is one module, because a kernel is compiled again only when its own file changes.
+
 Arrays of windows side by side have the windows last, so that one instruction treats several. A unit's gates lie together
 in Keras's order: input, forget, candidate, output.
 """
@@ -17,7 +19,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from freqlstm.compiling import kernel
+from freqlstm.compiling import inner_kernel, kernel
 
 ONE, TWO, HALF, ZERO = np.float32(1), np.float32(2), np.float32(0.5), np.float32(0)
 
@@ -40,38 +42,38 @@ def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:
 fused: Callable[[Any, Any, Any], np.float32] = cast(Any, intrinsic(_fused))
 
 
-@kernel
+@inner_kernel
 def numerator(x: np.float32) -> np.float32:
     """That of tanh(x)."""
     y = x * x
     return x * fused(fused(fused(fused(P4, y, P3), y, P2), y, P1), y, P0)
 
 
-@kernel
+@inner_kernel
 def denominator(x: np.float32) -> np.float32:
     """That of tanh(x)."""
     y = x * x
     return fused(fused(fused(fused(Q4, y, Q3), y, Q2), y, Q1), y, ONE)
 
 
-@kernel
+@inner_kernel
 def near(x: np.float32) -> np.float32:
     """``x``, or the end of the range beyond which tanh is flat."""
     return min(max(x, -FAR), FAR)
 
 
-@kernel
+@inner_kernel
 def tanh(x: np.float32) -> np.float32:
     x = near(x)
     return numerator(x) / denominator(x)
 
 
-@kernel
+@inner_kernel
 def sigmoid(x: np.float32) -> np.float32:
     return fused(HALF, tanh(HALF * x), HALF)
 
 
-@kernel
+@inner_kernel
 def cell(remembered: np.float32, entry: np.float32, forget: np.float32, candidate: np.float32) -> np.float32:
     """The cell's next value, sigmoid(forget) * remembered + sigmoid(entry) * tanh(candidate), with one division."""
     i, f, g = near(HALF * entry), near(HALF * forget), near(candidate)
@@ -81,7 +83,7 @@ def cell(remembered: np.float32, entry: np.float32, forget: np.float32, candidat
     return fused(added, f_below, kept) / (TWO * f_below * (i_below * g_below))
 
 
-@kernel
+@inner_kernel
 def shown(value: np.float32, gate: np.float32) -> np.float32:
     """The unit's next state, sigmoid(gate) * tanh(value), with one division."""
     o, c = near(HALF * gate), near(value)

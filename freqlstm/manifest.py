@@ -17,7 +17,7 @@ from freqlstm.plugins import Plugin
 from freqlstm.predictions import Predictions
 
 PACKAGES = (
-    "freqlstm", "backtrader", "tensorflow", "keras", "numpy", "pandas", "pyarrow", "pandas-ta-classic", "quantstats",
+    "freqlstm", "backtrader", "tensorflow", "keras", "numba", "numpy", "pandas", "pyarrow", "pandas-ta-classic", "quantstats",
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def manifest(
             name: {"fingerprint": forecast.fingerprint, "folds": forecast.folds} for name, forecast in forecasts.items()
         },
         "seed": job.seed,
+        "engine": job.engine,
         "versions": versions(),
         "machine": provenance.machine(),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},

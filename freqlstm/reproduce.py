@@ -45,8 +45,8 @@ def reproduce(project: Project, folder: Path, jobs: int = 0, progress: Progress 
 
 def compare(then: Result, now: Result) -> Iterator[Comparison]:
     """Inputs first, since they explain differences of the outputs."""
-    was, is_ = jsonable(then.manifest), jsonable(now.manifest)
-    for part in ("versions", "machine", "plugins", "candles", "market_rules", "seed"):
+    was, is_ = ({"engine": "backtrader", **jsonable(result.manifest)} for result in (then, now))
+    for part in ("versions", "machine", "plugins", "candles", "market_rules", "seed", "engine"):
         yield _values(part, was.get(part), is_.get(part), given=True)
     for symbol in then.predictions:
         yield _tables(f"predictions of {symbol}", then.predictions[symbol], now.predictions[symbol])

@@ -15,6 +15,7 @@ from typing import Any
 
 from freqlstm.backtest import backtest
 from freqlstm.costs import Costs, market_rules
+from freqlstm.engines.choice import check_engine, require_conditions_alone
 from freqlstm.errors import NoCandles, RunError, UnknownName, UsageError
 from freqlstm.folds import FoldPlan, duration
 from freqlstm.job import Job, SignalUse
@@ -39,6 +40,7 @@ class Run(Selection):
     cash: float = 10_000.0  # quote asset
     seed: int = 1
     allow_short: bool = False
+    engine: str = "backtrader"
     parameters: Mapping[str, Any] = field(default_factory=dict)  # of the strategy
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name in the strategy -> parameters
     costs: Costs = field(default_factory=Costs)
@@ -51,6 +53,7 @@ class Run(Selection):
             raise UsageError(f"The cash is {self.cash!r}. It must be {right}, in units of the quote asset.")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"The seed is {self.seed}. It must be a whole number between 0 and {2**31 - 1}.")
+        check_engine(self.engine)
 
     def as_dict(self) -> dict[str, Any]:
         """The run as the tables and keys of a run file."""
@@ -87,6 +90,8 @@ def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: boo
     """Find the plugins and candles that ``run`` names; what a person should know is added to ``warn``."""
     strategy = find("strategy", run.strategy, project.root)
     kind = strategy.load()
+    if run.engine == "compiled":
+        require_conditions_alone(kind)
     parameters = {**in_a_file(check_parameters(kind, run.parameters)), **run.parameters}
     uses = signal_uses(kind, run, project)
     known = {
@@ -118,7 +123,7 @@ def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: boo
         strategy=strategy, parameters=parameters,
         signals={name: SignalUse(use.plugin, known[name].parameters) for name, use in uses.items()},
         market=market, start=start, end=end, folds=run.folds, rules=rules, costs=run.costs, cash=run.cash, seed=run.seed,
-        allow_short=run.allow_short,
+        allow_short=run.allow_short, engine=run.engine,
     )  # fmt: skip
 
 

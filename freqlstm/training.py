@@ -13,12 +13,14 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
+from freqlstm.compiling import announced
 from freqlstm.errors import Diverged, PluginError
 from freqlstm.inference import ASKED, forward, outputs
 from freqlstm.progress import Progress
@@ -140,7 +142,8 @@ class Training:
             history = self.trainer.fit(
                 self.rows[order], self.labels[order], batch_size=signal.batch, epochs=1, shuffle=False, verbose=0
             )
-            output = outputs(self.network, self.matrix, self.check_rows, signal.lookback)
+            with announced(partial(_note, progress, member * signal.epochs + len(epochs), total, name), "predictions"):
+                output = outputs(self.network, self.matrix, self.check_rows, signal.lookback)
             figures = {
                 "loss": float(history.history["loss"][0]),  # the mean over the epoch's steps
                 "validation_error": float(loss(self.check_labels, output.astype(np.float32)[:, None])),
@@ -189,6 +192,11 @@ class Training:
             digest.update(f"{array.dtype} {array.shape} ".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:32]
+
+
+def _note(progress: Progress, done: int, total: int, name: str, _: float, __: float, text: str) -> None:
+    """Tell what else is being done at a place of the training."""
+    progress(done, total, f"{name}, {text}")
 
 
 def _arrays(holder: Any, name: str) -> dict[str, np.ndarray]:

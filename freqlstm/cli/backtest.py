@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--embargo", metavar="TIME", help="Time left unused between train and test; 0d.")
 @click.option("--expanding", is_flag=True, default=None, help="Train on everything before the test span.")
 @click.option("--seed", type=int, help="Of weights, shuffles and random entries; 1.")
+@click.option("--engine", metavar="NAME", help="backtrader, compiled (faster, the same trades) or backtrader-stock.")
 @click.option("--allow-short", is_flag=True, default=None, help="The market lets you sell short.")
 @click.option(
     "--accept-off-grid", is_flag=True, default=None, help="Take candles off the timeframe's grid as they are."

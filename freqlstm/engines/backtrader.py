@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import array
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import backtrader as bt
@@ -18,7 +17,7 @@ import pandas as pd
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines.broker import Ledger
-from freqlstm.engines.fills import Fill, Refusal
+from freqlstm.engines.fills import Simulation as Simulation
 from freqlstm.errors import FreqlstmError, PluginError
 from freqlstm.strategy import Decisions, Strategy, failure, overrides_next
 
@@ -28,6 +27,14 @@ _DAY = 86_400_000.0  # milliseconds
 def backtrader_days(time: pd.DatetimeIndex) -> np.ndarray:
     """Open times as Backtrader's day numbers: days since 0001-01-01, plus one. Shape (rows,), float64."""
     return np.asarray(time.as_unit("ms").asi8 / _DAY + 719163.0)
+
+
+def backtrader_timeframe(step: pd.Timedelta) -> tuple[int, int]:
+    """The unit in which Backtrader tells the time between two candles, and how many of them it is."""
+    whole_days, rest = divmod(step, pd.Timedelta(days=1))
+    if rest:
+        return bt.TimeFrame.Minutes, max(1, step // pd.Timedelta(minutes=1))
+    return bt.TimeFrame.Days, int(whole_days)
 
 
 class ColumnFeed(bt.feed.DataBase):  # type: ignore[misc]
@@ -56,9 +63,7 @@ class ColumnFeed(bt.feed.DataBase):  # type: ignore[misc]
             "openinterest": np.zeros(len(candles)),
             **columns,
         }
-        whole_days, rest = divmod(candles.step, pd.Timedelta(days=1))
-        self.p.timeframe = bt.TimeFrame.Minutes if rest else bt.TimeFrame.Days
-        self.p.compression = max(1, candles.step // pd.Timedelta(minutes=1)) if rest else whole_days
+        self.p.timeframe, self.p.compression = backtrader_timeframe(candles.step)
 
     @classmethod
     def with_lines(cls, names: tuple[str, ...]) -> type[ColumnFeed]:
@@ -114,6 +119,8 @@ class Simulator(bt.Cerebro):  # type: ignore[misc]
                 rows = [(visits[desk.data], desk.next_row()) for desk in desks]
                 following = min((visit[row] for visit, row in rows if row < len(visit)), default=len(steps))
             if following > step + 1:
+                for desk in desks:
+                    desk.pass_over(int(seen[desk.data][following - 1]))
                 span = {feed: closes[feed][step + 1 : following] for feed in feeds}
                 broker.pass_over(span, following - step - 1)
             step = following
@@ -152,15 +159,6 @@ class ExposureSizer(bt.Sizer):  # type: ignore[misc]
         return size
 
 
-@dataclass(frozen=True)
-class Simulation:
-    """What an engine returns. ``equity`` is indexed by open time and holds the values at that bar's close."""
-
-    fills: list[Fill]
-    refusals: list[Refusal]
-    equity: pd.DataFrame  # columns equity, cash
-
-
 def simulate(
     strategy: type[bt.Strategy],
     parameters: Mapping[str, Any],
@@ -178,22 +176,41 @@ def simulate(
     ``decisions`` come from :func:`freqlstm.strategy.decide`; a strategy with its own ``next()`` gets none, but the
     predictions as further lines of its data.
     """
-    times = next(iter(market.values())).time
-    for candles in list(market.values())[1:]:
-        times = times.union(candles.time)
-    broker = Ledger(array.array("d", backtrader_days(times).tobytes()))
-    broker.set_cash(cash)
-    broker.setcommission(commission=costs.commission)
-    broker.set_slippage_perc(costs.slippage)
     cerebro = Simulator(stdstats=False)
-    cerebro.broker = broker
-    cerebro.addsizer(ExposureSizer)
+    times = steps_of(market)
+    broker = Ledger(array.array("d", backtrader_days(times).tobytes()))
+    open_account(cerebro, broker, costs, cash)
     own_loop = overrides_next(strategy)
     for symbol, candles in market.items():
         table = predictions[symbol]
         columns = {str(name): table[name].to_numpy() for name in table} if own_loop else {}
         kind = ColumnFeed.with_lines(tuple(columns))
         cerebro.adddata(kind(candles, columns, decisions.get(symbol), rules[symbol], allow_short), name=symbol)
+    return ran(cerebro, broker, strategy, parameters, times)
+
+
+def steps_of(market: Mapping[str, Candles]) -> pd.DatetimeIndex:
+    """Every open time of any symbol, in order."""
+    first, *others = (candles.time for candles in market.values())
+    for times in others:
+        first = first.union(times)
+    return first
+
+
+def open_account(cerebro: bt.Cerebro, broker: Ledger, costs: Costs, cash: float) -> None:
+    """Give ``cerebro`` a broker with cash and costs, and the sizes of orders that name none."""
+    broker.set_cash(cash)
+    broker.setcommission(commission=costs.commission)
+    broker.set_slippage_perc(costs.slippage)
+    cerebro.broker = broker
+    cerebro.addsizer(ExposureSizer)
+
+
+def ran(
+    cerebro: bt.Cerebro, broker: Ledger, strategy: type[bt.Strategy], parameters: Mapping[str, Any],
+    times: pd.DatetimeIndex,
+) -> Simulation:  # fmt: skip
+    """What ``broker`` noted while ``strategy`` ran over the data of ``cerebro``, whose steps open at ``times``."""
     cerebro.addstrategy(strategy, **parameters)
     try:
         cerebro.run()

@@ -9,9 +9,7 @@ from typing import Any
 import backtrader as bt
 import numpy as np
 
-from freqlstm.engines.fills import Fill, Refusal
-
-SHORT_REFUSED = "this market does not allow selling short"
+from freqlstm.engines.fills import LAPSED, SHORT_REFUSED, Fill, Refusal, unaffordable
 
 
 class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
@@ -48,7 +46,7 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
     @property
     def at_rest(self) -> bool:
         """Whether no order is open but stops and limits, which wait for a price that touches them."""
-        touched = (bt.Order.Stop, bt.Order.Limit)
+        touched = (bt.Order.Stop, bt.Order.StopTrail, bt.Order.Limit)
         return not (self.submitted or self._toactivate) and all(order.exectype in touched for order in self.pending)
 
     def pass_over(self, closes: dict[Any, np.ndarray], steps: int) -> None:
@@ -104,7 +102,7 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _try_exec(self, order: Any) -> None:
         if order.info.get("next_candle_only") and self.now > order.created.dt + 1.5 * order.data.step_days:
-            self._refused(order, "the candle in which it would have filled is missing")
+            self._refused(order, LAPSED)
             order.cancel()
             self.notify(order)
         elif order.data.lines.datetime[0] == self.now:
@@ -119,7 +117,7 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
     ) -> Any:  # fmt: skip
         if ago is None:  # a rehearsal at the price of the decision: what would be left of the cash
             left = super()._execute(order, cash=cash, position=position)
-            self._why = self._unaffordable(cash - left, cash)
+            self._why = unaffordable(cash - left, cash)
             return left
         if price is None:
             return None
@@ -135,7 +133,7 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
         opened = size if held * size >= 0 else max(0.0, abs(size) - abs(held))
         commission = self.getcommissioninfo(data).getcommission(opened, price)
         proceeds = 0.0 if held * size >= 0 else min(abs(size), abs(held)) * price * (1 if size < 0 else -1)
-        self._why = self._unaffordable(abs(opened) * price + commission, self.cash + proceeds)
+        self._why = unaffordable(abs(opened) * price + commission, self.cash + proceeds)
         before, paid = done.size, done.comm
         super()._execute(order, ago, price, cash, position, dtcoc)
         if done.size != before:
@@ -147,10 +145,6 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
                 )
             )  # fmt: skip
         return None
-
-    @staticmethod
-    def _unaffordable(cost: float, cash: float) -> str:
-        return f"costs {cost:,.2f} with commission, and there are {cash:,.2f} in cash"
 
     def _slip_up(self, pmax: float, price: float, doslip: bool = True, lim: bool = False) -> float:
         self._unslipped = price

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,24 @@ class Refusal(NamedTuple):
     size: float
     reason: str
     why: str
+
+
+SHORT_REFUSED = "this market does not allow selling short"
+LAPSED = "the candle in which it would have filled is missing"
+
+
+def unaffordable(cost: float, cash: float) -> str:
+    """Why an order that takes ``cost`` is refused."""
+    return f"costs {cost:,.2f} with commission, and there are {cash:,.2f} in cash"
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What an engine returns. ``equity`` is indexed by open time and holds the values at that bar's close."""
+
+    fills: list[Fill]
+    refusals: list[Refusal]
+    equity: pd.DataFrame  # columns equity, cash
 
 
 Explain = Callable[[str, str, int], tuple[str, str, float]]

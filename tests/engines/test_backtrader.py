@@ -945,3 +945,13 @@ def test_rounding_never_refuses_an_entry_with_all_of_the_cash(
         scripted(enter_long=[0], exposure=1.0), candles_of(*flat(price, 3)), cash=cash, costs=costs, rules=rules
     )
     assert all("smaller than one lot" in refusal.why for refusal in simulation.refusals)
+
+
+def test_a_take_profit_above_the_whole_price_paid_is_for_long_positions_only() -> None:
+    """Bought at 100, it is sold at 250; sold short at 100, no price is low enough."""
+    candles = candles_of(*flat(100, 3), *flat(240, 1), (240, 260, 240, 255), *flat(255, 1))
+    long = run(scripted(enter_long=[0], take_profit=1.5), candles)
+    assert [(fill.row, fill.price) for fill in long.fills] == [(1, 100.0), (4, 250.0)]
+    for whole in (1.0, 1.5):
+        short = run(scripted(enter_short=[0], take_profit=whole), candles, allow_short=True)
+        assert [fill.reason for fill in short.fills] == ["enter_short"]
