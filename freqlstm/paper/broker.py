@@ -10,8 +10,7 @@ import backtrader as bt
 from backtrader.position import Position
 
 from freqlstm.costs import Costs
-from freqlstm.engines.broker import SHORT_REFUSED
-from freqlstm.engines.fills import Refusal
+from freqlstm.engines.fills import SHORT_REFUSED, Refusal
 from freqlstm.paper.dispatch import Dispatch
 from freqlstm.paper.feed import LiveFeed
 from freqlstm.paper.holdings import Holdings, Tell
