@@ -31,6 +31,7 @@ from freqlstm.paper.pace import Pace
 from freqlstm.paper.playback import write_rules
 from freqlstm.paper.records import SessionFacts
 from freqlstm.paper.session import Session
+from freqlstm.paper.status import is_running
 from freqlstm.paper.target import Target
 from freqlstm.plugins import find
 from freqlstm.progress import Progress, silent
@@ -135,6 +136,7 @@ def opened(
             f"The kill switch of session {name} is on ({switch.state[1]}). Delete {switch.path} to trade again."
         )
     facts = trader.facts(target.name)
+    forget_unbegun(folder)
     with Journal(folder / "journal.sqlite", facts) as journal:
         write_text(folder / "run.toml", journal.facts.run_toml)
         gateway = Gateway(
@@ -165,6 +167,18 @@ def opened(
             if models is not None:
                 models.close()
             gateway.stop()
+
+
+def forget_unbegun(folder: Path) -> None:
+    """Remove the journal of a session that never began, so that what kept it from beginning can be put right."""
+    path = folder / "journal.sqlite"
+    if not path.is_file() or is_running(folder):
+        return
+    with Journal.read(path) as journal:
+        begun = journal.last_bar_ms() is not None or journal.orders()
+    if not begun:
+        for file in folder.glob("journal.sqlite*"):
+            file.unlink()
 
 
 def _check_cash(gateway: Gateway, run: PaperRun) -> None:

@@ -17,7 +17,7 @@ from freqlstm.project import Project
 
 CASES = {
     "plain": (("BTC/USDT",), {}),
-    "stops": (("BTC/USDT",), {"oversold": 40, "overbought": 60, "stop_loss": 0.006, "trailing_stop": 0.005}),
+    "stops": (("BTC/USDT",), {"oversold": 40, "overbought": 60, "trailing_stop": 0.005}),
     "portfolio": (tuple(FILES), {"oversold": 40, "overbought": 60, "stop_loss": 0.01}),
 }
 
