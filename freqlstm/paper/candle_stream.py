@@ -42,6 +42,7 @@ class CandleStream:
         self._grace_ms = pace.grace_ms(client.clock.speed)
         self._symbols = {market.id: symbol for symbol, market in rules.items()}
         self._wake = asyncio.Event()
+        self._nudged = False
         self._late = 0  # bars in a row that REST had to bring
         self._repaired: set[int] = set()
         self.last_prices: dict[str, Decimal] = {}
@@ -62,6 +63,15 @@ class CandleStream:
             self.last_prices[symbol] = candle.close
         if kline["x"] is True:
             self._hand_over(self._assembler.offer(symbol, [candle], STREAM, self._client.clock.now_ms()))
+        if not self._nudged and self._assembler.next_ms < candle.open_ms + self._assembler.step_ms * (
+            kline["x"] is True
+        ):
+            self._nudged = True  # others of that bar, or a bar before, did not come: look for them a moment later
+            asyncio.get_running_loop().call_later(self._pace.grace, self._nudge)
+
+    def _nudge(self) -> None:
+        self._nudged = False
+        self._wake.set()
 
     def on_connected(self) -> None:
         """What passed while nobody listened is not told again: look at once."""
@@ -114,18 +124,16 @@ class CandleStream:
                 delays[symbol] = min(max(2 * delays[symbol], 0.2), 5.0) if again else 0.0
                 due[symbol] = clock.ticks() + delays[symbol]
             await self._drop_if_useless()
-            await self._sleep(
-                min([due[symbol] - clock.ticks() for symbol in self._rules if delays[symbol]], default=60.0)
-            )
+            await self._sleep([due[symbol] - clock.ticks() for symbol in self._rules if delays[symbol]])
 
-    async def _sleep(self, longest: float) -> None:
-        """Until the next candle is overdue, a look is asked for, or ``longest`` seconds."""
+    async def _sleep(self, pauses: list[float]) -> None:
+        """Until the first of ``pauses`` (seconds) is over, the next candle is overdue, or a look is asked for."""
         clock = self._client.clock
         overdue = self._assembler.next_ms + self._assembler.step_ms + self._grace_ms
         seconds = (overdue - clock.now()) / 1000 / clock.speed
-        wait = min(longest, seconds if seconds > 0 else longest, self._pace.tick * 20)
+        waits = [*pauses, self._pace.tick * 20] + ([seconds] if seconds > 0 or not pauses else [])
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.001, wait)):
+            async with asyncio.timeout(max(0.001, min(waits))):
                 await self._wake.wait()
 
     def _missing(self, symbol: str) -> list[int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from freqlstm.errors import FreqlstmError, JournalError
+from freqlstm.errors import FreqlstmError, JournalError, PaperError
 from freqlstm.paper.account import Account, Difference, balances_of
 from freqlstm.paper.assembler import Assembler
 from freqlstm.paper.breaker import Breaker
@@ -61,7 +61,7 @@ class EngineRoom:
         may_withdraw: bool,
         accept: bool,
     ) -> None:
-        self._target, self._keys, self._journal, self._pairs, self._timeframe = target, keys, journal, pairs, timeframe
+        self.target, self._keys, self._journal, self._pairs, self._timeframe = target, keys, journal, pairs, timeframe
         self._step_ms, self._switch, self.pace, self._deliver, self._told = step_ms, switch, pace, deliver, emit
         self._poll, self._may_withdraw, self._accept = poll, may_withdraw, accept
         self.clock = Clock(target.speed)
@@ -80,19 +80,14 @@ class EngineRoom:
 
     async def live(self, since_ms: int | None, began: concurrent.futures.Future[None]) -> None:
         """Begin, say so, and run until :meth:`leave` or something fatal."""
-        self.client = Client(self._target, self._keys, self.clock, self.breaker, self, self.pace.timeout)
+        self.client = Client(self.target, self._keys, self.clock, self.breaker, self, self.pace.timeout)
         try:
             await self._begin(since_ms)
             began.set_result(None)
-            tasks = [
-                self._guarded(self.candles.watch()),
-                self._guarded(self._keep_house()),
-                self._guarded(self._keep_time()),
-                self._guarded(self._keep_books()),
-            ]
+            works = [self.candles.watch, self._keep_house, self._keep_time, self._keep_books]
             if not self._poll:
-                tasks += [self._guarded(self.candles.listen()), self._guarded(self.stream.listen())]
-            running = [asyncio.ensure_future(task) for task in tasks]
+                works += [self.candles.listen, self.stream.listen]
+            running = [asyncio.ensure_future(self._guarded(work)) for work in works]
             await self._over.wait()
             for task in running:
                 task.cancel()
@@ -103,19 +98,19 @@ class EngineRoom:
 
     async def _begin(self, since_ms: int | None) -> None:
         journal = self._journal
-        await reach(self.client, self._target)
-        self.rules = await read_rules(self.client, self._target, self._pairs)
-        held = balances_of(await read_account(self.client, self._target, may_withdraw=self._may_withdraw))
+        await reach(self.client, self.target)
+        self.rules = await read_rules(self.client, self.target, self._pairs)
+        held = balances_of(await read_account(self.client, self.target, may_withdraw=self._may_withdraw))
         self.account = Account(journal, self.rules)
         self.orders = Orders(self.client, journal, self.account, self.rules, self.pace, self._emit, self.fail)
         self.stream = OrderStream(self.client, journal, self.rules, self.orders.apply, self._look_up, self.pace.timeout)
         self.stream.wallet.update(held)
         await recover(
             self.client, journal, self.account, self.orders, self.pace, may_withdraw=self._may_withdraw, accept=self._accept,
-            target=self._target,
+            target=self.target,
         )  # fmt: skip
         if self.fatal:
-            raise JournalError(self.fatal)
+            raise PaperError(self.fatal)
         now = self.clock.now_ms()
         first = self._first_bar(now, since_ms)
         assembler = Assembler(self._pairs, self._step_ms, first, self.pace.stale_after)
@@ -137,7 +132,7 @@ class EngineRoom:
         )
         self.orders.held_back = self.emergency.reason
         journal.event("start", now, first_bar=first, wall_clock_off_ms=round(self.clock.offset_ms), mode=self.mode)
-        self._live = True
+        self._live = self.orders.live = True
 
     def _first_bar(self, now: int, since_ms: int | None) -> int:
         """Open time of the bar that is to be handed over next."""
@@ -163,9 +158,9 @@ class EngineRoom:
         """The client id of an order."""
         return client_order_id(self._journal, self.rules[symbol].id, open_ms, seq)
 
-    async def _guarded(self, work: Any) -> None:
+    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except FreqlstmError as error:
             self.fail(str(error))
         except Exception as error:  # a bug: nothing may be sent by a trader who has one
@@ -259,7 +254,7 @@ class EngineRoom:
             except CallFailed:
                 wait = min(5.0, wait)
                 continue
-            if self.clock.jump_ms and not self._target.stepped:
+            if self.clock.jump_ms and not self.target.stepped:
                 self.halt(
                     "clock",
                     f"The exchange's clock jumped by {self.clock.jump_ms / 1000:+,.1f} s; no entries until it keeps time again.",
@@ -287,6 +282,7 @@ class EngineRoom:
                     break
                 await asyncio.sleep(self.pace.tick * 2**attempt)  # a fill may be on its way
                 await self.orders.recover()
+                await self.orders.look_again()
             else:
                 if await was_reset(self.client, self._journal, self.account, self.pace):
                     self.fail(
@@ -310,7 +306,7 @@ class EngineRoom:
                 for orders in (True, False):
                     if self._connected[orders] and now - self._connected[orders] > self.pace.renewal:
                         self._renew(orders, "it is as old as the exchange lets it become")
-                self._notice_deafness(now)
+            self._notice_deafness(now)
             quiet = now - self.candles.bar
             patience = max(self.pace.patience, 2 * self._step_ms / 1000 / self.clock.speed)
             if quiet > patience:
@@ -318,6 +314,8 @@ class EngineRoom:
 
     def _notice_deafness(self, now: float) -> None:
         """The stream must speak of every order that was accepted; one that does not is connected anew."""
+        if self._poll:
+            self.orders.accepted.clear()
         for cid, when in list(self.orders.accepted.items()):
             if cid in self.stream.spoken_of:
                 del self.orders.accepted[cid]

@@ -16,13 +16,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from freqlstm.candles import step_of
-from freqlstm.errors import JournalError, PaperError
+from freqlstm.errors import ExchangeUnavailable, JournalError, PaperError
 from freqlstm.paper.account import balances_of
 from freqlstm.paper.engine_room import EngineRoom
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys
 from freqlstm.paper.limits import KillSwitch, Limits, Standing, Stop
 from freqlstm.paper.money import SymbolRules
+from freqlstm.paper.outcome import CallFailed
 from freqlstm.paper.pace import Pace
 from freqlstm.paper.records import BUY, Balance, Bundle, Candle, Halt, Health, Intent, Order, OrderEvent, State
 from freqlstm.paper.target import Target
@@ -260,6 +261,16 @@ class Gateway:
         """The exchange's clock, as far as it is known here."""
         return self._room.clock.now_ms()
 
+    def clock_warning(self) -> str:
+        """One line if this computer's clock is off, which harms nobody here; empty if it is right."""
+        off = self._room.clock.offset_ms / 1000
+        if abs(off) < 1 or self._room.target.name == "sandbox":  # which lives in another time
+            return ""
+        return (
+            f"This computer's clock is {abs(off):,.1f} s {'behind' if off > 0 else 'ahead of'} the exchange's. The exchange's is "
+            f"used; set this one right all the same."
+        )
+
     def health(self) -> Health:
         """How the streams, the clock and the request limits are."""
         return self._room.health()
@@ -276,5 +287,12 @@ class Gateway:
         self._call(lambda: self._room.orders.spawn(work()))
 
     def _ask(self, work: Coroutine[Any, Any, Result]) -> Result:
-        assert self._loop is not None, "start it first"
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        if self._loop is None or self._loop.is_closed():
+            work.close()
+            raise PaperError("The gateway is not running. Start it first.")
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except CallFailed as failure:
+            raise ExchangeUnavailable(f"The exchange did not answer ({failure}). Try again later.") from failure
+        except concurrent.futures.CancelledError:
+            raise PaperError("The gateway was stopped before the exchange answered.") from None

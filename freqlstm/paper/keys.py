@@ -46,7 +46,7 @@ def read_keys(path: Path | None = None, environment: Mapping[str, str] = os.envi
     if path is None:
         if not environment.get(KEY) and not environment.get(SECRET):
             raise KeysError(f"There are no API keys. {HOW}")
-        return Keys(environment.get(KEY, ""), environment.get(SECRET, ""))
+        return Keys(environment.get(KEY, "").strip(), environment.get(SECRET, "").strip())
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
@@ -61,7 +61,7 @@ def read_keys(path: Path | None = None, environment: Mapping[str, str] = os.envi
     values = [read.get(name, "") for name in ("api_key", "api_secret")]
     if not all(isinstance(value, str) for value in values):
         raise KeysError(f"The keys in {path} are not text. Put them between quotation marks.")
-    return Keys(*values)
+    return Keys(*(value.strip() for value in values))
 
 
 def keep_secret(word: str) -> None:

@@ -16,7 +16,8 @@ NO_SUCH_ORDER = -2013
 UNKNOWN_ORDER = -2011  # of a cancellation: it may have filled
 UNCERTAIN = frozenset({-1000, -1001, -1006, -1007, -1016})  # the exchange itself does not know
 TOO_MANY = frozenset({-1003, -1015})
-KEYS = frozenset({-1022, -2014, -2015, -1002})
+KEYS = frozenset({-1002, -1022, -2008, -2014, -2015})
+ARCHIVED = -2026  # too old to be shown
 TOO_LITTLE = "too little balance"  # how the note of an order begins that could not be paid for
 
 

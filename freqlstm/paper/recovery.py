@@ -13,7 +13,7 @@ from freqlstm.paper.client import Client, patiently
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.money import SymbolRules
 from freqlstm.paper.orders import Orders
-from freqlstm.paper.outcome import KEYS, NO_SUCH_ORDER, CallFailed, described
+from freqlstm.paper.outcome import ARCHIVED, KEYS, NO_SUCH_ORDER, CallFailed, described
 from freqlstm.paper.pace import Pace
 from freqlstm.paper.records import Order, State
 from freqlstm.paper.target import Target
@@ -130,6 +130,7 @@ async def recover(
         if attempt < TRIES - 1:
             await asyncio.sleep(0.1 * 2**attempt)
             await orders.recover()
+            await orders.look_again()
     if differences and not accept:
         raise LedgerError(
             f"The account does not hold what this session left there: {'; '.join(map(str, differences))}. Nothing is sent. Find out who "
@@ -163,8 +164,8 @@ async def _knows(client: Client, account: Account, order: Order) -> bool:
     try:
         body = await patiently(client, "privateGetOrder", query, weight=4)
     except CallFailed as failure:
-        if failure.code == NO_SUCH_ORDER:
-            return False
+        if failure.code in (NO_SUCH_ORDER, ARCHIVED):
+            return failure.code == ARCHIVED
         raise ExchangeUnavailable(
             f"The exchange does not say what became of order {order.cid} ({failure}). Try again later."
         ) from failure

@@ -48,6 +48,7 @@ class Tracker:
         self.window_ms, self._slack_ms = pace.window_ms(client.clock.speed), pace.slack_ms(client.clock.speed)
         self._emit = emit
         self._fail = fail  # told why nothing may go on
+        self.live = False  # whether a strategy already goes by what is known
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: dict[str, tuple[State, str]] = {}  # final by the exchange, but fills are still missing here
         self._fetching: set[str] = set()
@@ -61,6 +62,7 @@ class Tracker:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # if it was cancelled before it began
 
     async def close(self) -> None:
         for task in list(self._tasks):
@@ -108,7 +110,8 @@ class Tracker:
                 return
             except CallFailed as failure:
                 if failure.code == NO_SUCH_ORDER and order.exchange_id is not None:
-                    if delay > 1:  # it was accepted and is gone, time after time
+                    visible = (order.sent_ms or 0) + order.window_ms + self._slack_ms  # by then at the latest
+                    if delay > 1 and self._client.clock.now() > visible:  # it was accepted and is gone
                         self._fail(f"The exchange no longer knows order {cid}, which it had accepted: it was reset.")
                         return
                 elif failure.code == CLOCK:
@@ -144,6 +147,14 @@ class Tracker:
         while self._ending:
             await asyncio.sleep(0.02)
 
+    async def look_again(self) -> None:
+        """Ask once more for what was proved never to have been accepted: the account holds something else than it must."""
+        for order in self._journal.orders():
+            if order.state == State.NOT_ACCEPTED and order.sent_ms is not None:
+                await self._quietly(self._look(order))
+        while self._ending:
+            await asyncio.sleep(0.02)
+
     def give_up_unsent(self) -> None:
         """Orders that were written down and never sent, when a process before this one ended."""
         for order in self._journal.orders(unresolved=True):
@@ -161,10 +172,7 @@ class Tracker:
             )
             return
         if order.state in (State.NOT_ACCEPTED, State.REJECTED) and report.state != State.REJECTED:
-            self._journal.event(
-                "contradiction", self._client.clock.now_ms(), cid=order.cid, ours=order.state, theirs=report.state
-            )
-            order, _ = self._journal.update_order(order.cid, state=State.SENT, note=f"found after it was {order.state}")
+            order = self._contradicted(order, report)
         if report.state.final:
             self._ending.setdefault(order.cid, (report.state, report.note))
         ahead = RANK.get(report.state, 4) > RANK.get(order.state, 4)
@@ -175,6 +183,17 @@ class Tracker:
             exchange_id=order.exchange_id or report.exchange_id,
             executed=max(order.executed, report.executed),
         )
+
+    def _contradicted(self, order: Order, report: Report) -> Order:
+        """The exchange has an order that it cannot have: believe it, and let a new start go on from there."""
+        self._journal.event(
+            "contradiction", self._client.clock.now_ms(), cid=order.cid, ours=order.state, theirs=report.state
+        )
+        if self.live:
+            self._fail(
+                f"The exchange has accepted order {order.cid}, which was taken to be {order.state}. Start again: it is counted now."
+            )
+        return self._journal.update_order(order.cid, state=State.SENT, note=f"found after it was {order.state}")[0]
 
     def _take(
         self,

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from paper_world import BTC, ETH, MINUTE, QUICK, START, World, bundles, halt, intent, shown, until
 
+from freqlstm.errors import ExchangeUnavailable, PaperError
+from freqlstm.paper import candle_stream
 from freqlstm.paper.records import Bundle, State
 
 KLINES = ("kline_missing", "kline_late", "kline_duplicate", "kline_out_of_order", "kline_corrected", "kline_unfinished")
@@ -159,5 +161,25 @@ def test_a_market_that_runs_faster_than_time_is_followed_by_its_own_clock(tmp_pa
         order = gateway.submit(intent(gateway))
         until(lambda: gateway.journal.order(order.cid).state == State.FILLED)  # type: ignore[union-attr]
         assert abs(gateway.now_ms() - world.now) < 60 * 120
+    finally:
+        world.close()
+
+
+def test_a_question_that_is_not_answered_is_one_line(world: World) -> None:
+    gateway = world.gateway()
+    world.arm("unknown", path="/api/v3/account", count=1)
+    with pytest.raises(ExchangeUnavailable, match=r"The exchange did not answer \(privateGetAccount: -1006 "):
+        gateway.balances()
+    gateway.stop()
+    with pytest.raises(PaperError, match="The gateway is not running"):
+        gateway.balances()
+
+
+def test_many_pages_of_missed_bars_come_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candle_stream, "PAGE", 10)
+    world = World(tmp_path)
+    try:
+        gateway = world.gateway(since_ms=START - 55 * MINUTE, pace=dataclasses.replace(QUICK, tick=10.0))
+        assert [shown(bundle, BTC) for bundle in bundles(gateway, 55)] == world.candles(BTC, 55, 5)
     finally:
         world.close()

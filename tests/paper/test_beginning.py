@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,12 @@ def test_a_wall_clock_that_is_off_changes_nothing_and_is_written_down(world: Wor
     (start,) = gateway.journal.events("start")
     assert abs(start[2]["wall_clock_off_ms"]) > 60_000
     assert abs(gateway.now_ms() - world.now) < 1000
+    assert gateway.clock_warning() == ""
+    gateway._room.target = dataclasses.replace(world.target, name="testnet")
+    assert re.fullmatch(
+        r"This computer's clock is [\d,.]+ s ahead of the exchange's\. The exchange's is used; set this one right all the same\.",
+        gateway.clock_warning(),
+    )
 
 
 def test_two_traders_on_one_journal_are_refused(world: World) -> None:

@@ -280,3 +280,36 @@ def test_what_cannot_be_sold_is_called_dust_and_not_sold_again_and_again(world: 
     ((_, _, facts),) = gateway.journal.events("flat")
     assert facts == {"symbol": BTC, "dust": "0.00019000"}
     assert len(world.truth["orders"]) == 2
+
+
+def test_an_order_that_the_exchange_hid_for_too_long_is_counted_when_the_balances_tell_of_it(world: World) -> None:
+    gateway = trading(world, pace=dataclasses.replace(QUICK, window=0.3, slack=0.1, audit=0.3))
+    world.arm("drop", **POST)
+    world.arm("invisible", seconds=1.5)
+    world.arm("account_silent", count=2)
+    order = gateway.submit(intent(gateway))
+    becomes(gateway, order, State.NOT_ACCEPTED)
+    told = until(
+        lambda: gateway.health().halted if "which was taken to be not_accepted" in gateway.health().halted else "", 12
+    )
+    assert told.endswith("Start again: it is counted now.")
+    world.release(gateway)
+    again = world.gateway()
+    assert final(again, order).state == State.FILLED
+    assert again.position(BTC) == Decimal("0.00999")
+    agrees(world, again)
+
+
+def test_an_order_that_was_hidden_until_the_next_start_is_counted_there(world: World) -> None:
+    gateway = trading(world, pace=dataclasses.replace(QUICK, window=0.3, slack=0.1))
+    world.arm("drop", **POST)
+    world.arm("invisible", seconds=1.5)
+    world.arm("account_silent", count=2)
+    order = gateway.submit(intent(gateway))
+    becomes(gateway, order, State.NOT_ACCEPTED)
+    world.release(gateway)
+    until(lambda: world.now > (order.sent_ms or 0) + 1600)
+    again = world.gateway()
+    assert final(again, order).state == State.FILLED
+    assert again.journal.events("contradiction")
+    agrees(world, again)
