@@ -43,6 +43,7 @@ from freqlstm.store import Project, write_text
 from freqlstm.strategy import check_parameters
 
 BEGAN = "began"  # kind of event: the open time of the first bar of a session
+LAST_TRIES = 8  # looks for the last candle before a session; an exchange in maintenance has none
 FRESH = 3600.0  # seconds for which an external series is not read again
 
 
@@ -222,7 +223,11 @@ def _deliberation(
     step = pd.Timedelta(milliseconds=gateway.step_ms)
     kept = bars_kept(models) + 2
     first = min(models.history_needed(step), moment(start_ms) - kept * step)
-    archive.bring(int(first.as_unit("ns").value // 1_000_000), start_ms, gateway.history, progress)
+    for _ in range(LAST_TRIES):  # the newest candle is certain only some moments after its close
+        archive.bring(int(first.as_unit("ns").value // 1_000_000), start_ms, gateway.history, progress)
+        if archive.reaches(start_ms):
+            break
+        time.sleep(0.25)
     read: dict[str, tuple[float, Any]] = {}
 
     def series(name: str) -> Any:

@@ -46,16 +46,21 @@ class Archive:
                     found = fetch(symbol, page, stop)
                     if found:
                         self._store.write(self._candles(symbol, found))
-                    self._note_absent(symbol, page, stop, found)
+                    self._note_absent(symbol, page, found)
 
-    def _note_absent(self, symbol: str, first: int, stop: int, found: Sequence[Candle]) -> None:
-        """An exchange that has no candle there has none tomorrow: nobody asks again."""
-        opens = [first - self.step_ms, *(candle.open_ms for candle in found), stop]
+    def _note_absent(self, symbol: str, first: int, found: Sequence[Candle]) -> None:
+        """What an exchange lacks before candles that it has, it lacks tomorrow: nobody asks again."""
+        opens = [first - self.step_ms, *(candle.open_ms for candle in found)]
         for before, after in pairwise(opens):
             if after - before > self.step_ms:
                 self._store.note_absent(
                     self.exchange, symbol, self.facts.timeframe, moment(before + self.step_ms), moment(after)
                 )
+
+    def reaches(self, until_ms: int) -> bool:
+        """Whether the last candle before that moment is here, of every symbol."""
+        last = until_ms - self.step_ms
+        return all(len(self.candles(symbol, last, until_ms)) for symbol in self.facts.pairs)
 
     def candles(self, symbol: str, since_ms: int, until_ms: int) -> Candles:
         """The candles that open in [since_ms, until_ms); of a bar that was handed over, what was handed over."""
