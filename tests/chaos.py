@@ -189,10 +189,14 @@ def chaos(
             while time.monotonic() - began < seconds:
                 trader.again()
                 trouble(floor, dice)
-                if time.monotonic() >= next_kill and trader.process is not None and trader.process.poll() is None:
+                if (
+                    time.monotonic() >= next_kill
+                    and (speaks(trader, root) or dice.random() < 0.05)
+                    and trader.process.poll() is None
+                ):
                     trader.kill()
                     report.kills += 1
-                    next_kill = time.monotonic() + 1.0 + dice.expovariate(1 / kill_every)
+                    next_kill = time.monotonic() + dice.expovariate(1 / kill_every)
                 time.sleep(dice.random() * 2 * pause)
             floor.do(floor.sandbox.venue.faults.clear)
             calm(trader, root, 60.0)
@@ -206,6 +210,14 @@ def chaos(
     report.seconds, report.starts_failed = time.monotonic() - began, trader.failed
     verdict(report, root / "paper" / "chaos" / "journal.sqlite", truth, candles)
     return report
+
+
+def speaks(trader: Trader, root: Path) -> bool:
+    """Whether the process has come as far as trading."""
+    with suppress(OSError, ValueError):
+        status = json.loads((root / "paper" / "chaos" / "status.json").read_text())
+        return trader.process is not None and bool(status["pid"] == trader.process.pid)
+    return False
 
 
 def until_bar(root: Path, trader: Trader, patience: float) -> None:
@@ -233,8 +245,7 @@ def calm(trader: Trader, root: Path, patience: float) -> None:
             journal = Journal.read(root / "paper" / "chaos" / "journal.sqlite")
             try:
                 open_ = {State.OPEN, State.PARTIAL}
-                status = json.loads((root / "paper" / "chaos" / "status.json").read_text())
-                here = trader.process is not None and status["pid"] == trader.process.pid
+                here = speaks(trader, root)
                 quiet = quiet + 1 if here and {each.state for each in journal.orders(unresolved=True)} <= open_ else 0
             finally:
                 journal.close()
@@ -260,7 +271,11 @@ def verdict(report: Report, path: Path, truth: dict[str, Any], candles: dict[str
         elif Decimal(row["executedQty"]) != order.executed:
             wrong.append(f"{cid} has filled {row['executedQty']} at the exchange and {order.executed} in the journal")
     for cid, order in ours.items():
-        if cid not in theirs and order.state not in (State.REJECTED, State.NOT_ACCEPTED):
+        if cid not in theirs and order.state not in (
+            State.REJECTED,
+            State.NOT_ACCEPTED,
+            State.INTENT,
+        ):  # an intent was not sent
             wrong.append(f"{cid} is {order.state} in the journal and unknown to the exchange")
     known = {(fill.symbol.replace("/", ""), fill.trade_id): fill for fill in journal.fills()}
     trades = {(row["symbol"], row["id"]): row for row in account["trades"]}
