@@ -14,7 +14,7 @@ import pandas as pd
 from freqlstm import ledger, stats
 from freqlstm.backtest import _columns, buy_and_hold, decisions_for, explained_by, skill_of
 from freqlstm.bars import Bars
-from freqlstm.candles import Candles
+from freqlstm.candles import Candles, step_of
 from freqlstm.engines.backtrader import simulate
 from freqlstm.engines.fills import Fill, trade_list
 from freqlstm.errors import JournalError, NoCandles
@@ -75,8 +75,6 @@ class _Accounting:
         self.archive = Archive(folder / "candles", journal)
 
     def _step_ms(self) -> int:
-        from freqlstm.candles import step_of
-
         return int(step_of(self.journal.facts.timeframe).total_seconds() * 1000)
 
     def done(self, reference: str) -> Account:
@@ -100,12 +98,25 @@ class _Accounting:
     def _job(self) -> Job:
         run, trader = self.run, self.trader
         rules = {symbol: each.market_rules for symbol, each in read_rules(self.journal).items()}
-        market = {pair: self.archive.candles(pair, 0, self.end_ms) for pair in run.pairs}
+        market = {pair: self._revised(self.archive.candles(pair, 0, self.end_ms)) for pair in run.pairs}
         strategy = find("strategy", run.strategy, self.project.root)
         return Job(
             strategy=strategy, parameters=trader.parameters, signals=dict(trader.uses), market=market, start=moment(self.start_ms),
             end=moment(self.end_ms), folds=run.folds, rules=rules, costs=run.costs, cash=run.cash, seed=run.seed,
         )  # fmt: skip
+
+    def _revised(self, candles: Candles) -> Candles:
+        """The candles as the exchange says now that they were."""
+        later = {
+            moment(one.open_ms): one.floats for symbol, one in self.journal.revisions() if symbol == candles.symbol
+        }
+        known = [time for time in later if time in candles.time]
+        if not known:
+            return candles
+        frame = candles.frame.copy()
+        for time in known:
+            frame.loc[time] = later[time]
+        return replace(candles, frame=frame)
 
     def _expected(
         self, job: Job, traded: Mapping[str, Candles]
