@@ -37,7 +37,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 chaos: $(READY)
-	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seconds 600 --seed 1 --seed 2 --seed 3
+	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seconds 900 --seed 1 --seed 2 --seed 3
 
 parity: $(READY)
 	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m parity

@@ -40,13 +40,13 @@ from freqlstm import Strategy
 
 class Restless(Strategy):
     warmup = 3
-    params = dict(stop_loss=0.003, trailing_stop=0.002, max_holding=7)
+    params = dict(stop_loss=0.003, trailing_stop=0.002, max_holding=4)
 
     def enter_long(self, bars):
-        return bars.close < bars.close.shift(1)
+        return bars.close > 0
 
     def exit_long(self, bars):
-        return bars.close > bars.close.shift(3)
+        return bars.close > 1.0005 * bars.close.shift(3)
 '''
 
 ORDER, REPLACE, TRADES, KLINES = "/api/v3/order", "/api/v3/order/cancelReplace", "/api/v3/myTrades", "/api/v3/klines"
@@ -162,12 +162,12 @@ def trouble(floor: Floor, dice: random.Random) -> None:
         where = "user" if kind == "terminate" else where
         floor.do(lambda: sandbox.strike(kind, where, **DETAILS.get(kind, {})))
         return
-    if len(sandbox.venue.faults.waiting) < 20:  # what is armed has to happen
+    if len(sandbox.venue.faults.waiting) < 30:  # what is armed has to happen
         floor.do(lambda: sandbox.arm(kind, **options))
 
 
 def chaos(
-    seconds: float, seed: int, root: Path, *, kill_every: float = 5.0, pause: float = 0.12, code: Sequence[str] = ()
+    seconds: float, seed: int, root: Path, *, kill_every: float = 5.0, pause: float = 0.08, code: Sequence[str] = ()
 ) -> Report:
     """Trade for so many seconds of this machine; ``code`` names a mutation of the trader."""
     dice = random.Random(seed)
