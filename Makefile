@@ -8,15 +8,16 @@ READY := $(VENV)/ready
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
 
-.PHONY: help backtest test check bench chaos parity soak clean
+.PHONY: help backtest test check bench parity paper-parity chaos soak clean
 
 help:
 	@echo "make backtest   an LSTM strategy on the demo market, to an HTML tearsheet"
 	@echo "make test       the whole test suite"
 	@echo "make check      formatting, lint, types, spelling and the test suite"
 	@echo "make bench      the performance figures"
+	@echo "make parity     100,000 random runs in both engines, which must come out the same"
 	@echo "make chaos      the paper trader under fire: ten minutes a seed, killed and failed in every way"
-	@echo "make parity     seven days of recorded minutes through the sandbox, beside the backtest"
+	@echo "make paper-parity  seven days of recorded minutes through the sandbox, beside the backtest"
 	@echo "make soak       the paper trader for an hour at sixtyfold speed: memory and delay"
 	@echo "make clean      remove what building and checking left behind"
 
@@ -33,14 +34,22 @@ check: $(READY)
 	$(BIN)/codespell
 	$(MAKE) test
 
-bench: $(READY)
+bench: $(VENV)/rivals
 	$(BIN)/python -m benchmarks
+
+# A row whose rival cannot be installed says so and is measured without it.
+$(VENV)/rivals: benchmarks/requirements.txt $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $< -c requirements.lock && touch $@ || \
+		echo "Not all rivals could be installed."
+
+parity: $(READY)
+	$(BIN)/python tests/parity.py --cases 100000
 
 chaos: $(READY)
 	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seconds 900 --seed 1 --seed 2 --seed 3
 
-parity: $(READY)
-	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m parity
+paper-parity: $(READY)
+	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m paper_parity
 
 soak: $(READY)
 	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m soak

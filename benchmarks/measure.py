@@ -7,42 +7,78 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from freqlstm.progress import Progress
+Tell = Callable[[str], None]
+
+INSTALL = "python -m pip install -r benchmarks/requirements.txt"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of doing the work of a row: a function of a module of this package, and what it is called with.
+
+    The function returns its ``seconds``, how many ``units`` of the row's work it did if not all of it (one), and
+    whatever shows that it did the same as the others.
+    """
+
+    name: str
+    work: str  # module:function
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of what JSON can say
+    rounds: int | None = None  # at most, where one takes minutes
+    needs: str = ""  # the library, of those in requirements.txt, without which it cannot run
+
+    @property
+    def missing(self) -> bool:
+        """Whether that library is not installed."""
+        return bool(self.needs) and find_spec(self.needs) is None
 
 
 @dataclass(frozen=True)
 class Figures:
     """Medians over all rounds of one variant."""
 
-    seconds: float
+    seconds: float  # of all the row's work
     peak_mb: float  # resident memory of the whole process, libraries included
-    told: dict[str, Any]  # what the variant printed in its last round, besides its seconds
+    rounds: int
+    told: Mapping[str, Any]  # what the variant returned in its last round, besides these
 
 
-def interleaved(variants: Mapping[str, Sequence[str]], rounds: int, progress: Progress) -> dict[str, Figures]:
-    """Run each variant ``rounds`` times in turn: A B C A B C, so that a noisy minute spoils one round and not one variant.
+class BrokenVariant(Exception):
+    """A variant ended with an error."""
 
-    A variant is the arguments of a Python process which prints, as its last line, a JSON object with its ``seconds`` and
-    ``peak_mb``.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    peaks: dict[str, list[float]] = {name: [] for name in variants}
-    told: dict[str, dict[str, Any]] = {}
-    turns = [name for _ in range(rounds) for name in variants]
-    for turn, name in enumerate(turns):
-        progress(turn, len(turns), name)
-        child = subprocess.run([sys.executable, *variants[name]], stdout=subprocess.PIPE, text=True, check=True)
-        told[name] = json.loads(child.stdout.splitlines()[-1])
-        seconds[name].append(told[name].pop("seconds"))
-        peaks[name].append(told[name].pop("peak_mb"))
-    return {
-        name: Figures(statistics.median(seconds[name]), statistics.median(peaks[name]), told[name]) for name in variants
-    }
+
+def interleaved(variants: Sequence[Variant], rounds: int, tell: Tell) -> list[Figures]:
+    """Run each variant ``rounds`` times in turn: A B C A B C, so that a noisy minute spoils one round and not one variant."""
+    seconds: list[list[float]] = [[] for _ in variants]
+    peaks: list[list[float]] = [[] for _ in variants]
+    told: list[dict[str, Any]] = [{} for _ in variants]
+    for turn in range(rounds):
+        for number, variant in enumerate(variants):
+            if variant.rounds is None or turn < variant.rounds:
+                tell(f"{variant.name}, round {turn + 1}")
+                told[number] = run(variant)
+                seconds[number].append(told[number].pop("seconds") / told[number].get("units", 1.0))
+                peaks[number].append(told[number].pop("peak_mb"))
+    return [
+        Figures(statistics.median(each), statistics.median(peak), len(each), said)
+        for each, peak, said in zip(seconds, peaks, told, strict=True)
+    ]
+
+
+def run(variant: Variant) -> dict[str, Any]:
+    """What one process told in the last line that it printed."""
+    command = [sys.executable, "-m", "benchmarks.child", variant.work, json.dumps(dict(variant.settings))]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
+        raise BrokenVariant(f"{variant.name} ended with {last}")
+    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return told
 
 
 def peak_mb() -> float:
@@ -54,5 +90,9 @@ def peak_mb() -> float:
     if status.is_file():
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1024 / 1024
+    return rusage_mb(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def rusage_mb(maxrss: int) -> float:
+    """What the system calls ``ru_maxrss``, which is in kilobytes but on macOS."""
+    return maxrss / 1024 / (1024 if sys.platform == "darwin" else 1)

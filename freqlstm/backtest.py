@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from freqlstm import ledger, stats
@@ -51,15 +52,9 @@ def backtest(
             raise NoCandles(f"There are no candles of {symbol} between {job.start} and {job.end}. Leave the pair out.")
     strategy = job.strategy.load()
     parameters = check_parameters(strategy, job.parameters)
-    forecasts = {
-        name: walk_forward(
-            use.plugin, use.seeded(job.seed), dict(job.market), job.start, job.end, job.folds, models,
-            cache=cache, jobs=jobs, progress=progress,
-        )
-        for name, use in job.signals.items()
-    }  # fmt: skip
+    forecasts = forecasts_of(job, models, cache=cache, jobs=jobs, progress=progress)
     predicted = time.perf_counter()
-    tables = {symbol: _columns(forecasts, symbol, candles) for symbol, candles in traded.items()}
+    tables = prediction_tables(job, forecasts)
     warnings += silences(job, tables)
     history: dict[str, int] = {}
     simulate = engine(job.engine, progress)
@@ -113,6 +108,24 @@ def backtest(
         run_id=run_id, config=dict(config), manifest={**manifest(job, forecasts, history, seconds), "warnings": list(warnings)},
         market=traded, predictions=tables, trades=trades, equity=equity, stats=figures,
     )  # fmt: skip
+
+
+def forecasts_of(
+    job: Job, models: Path, *, cache: bool = True, jobs: int = 0, progress: Progress = silent
+) -> dict[str, Predictions]:
+    """The walk-forward predictions of every signal, by its name in the strategy."""
+    return {
+        name: walk_forward(
+            use.plugin, use.seeded(job.seed), dict(job.market), job.start, job.end, job.folds, models,
+            cache=cache, jobs=jobs, progress=progress,
+        )
+        for name, use in job.signals.items()
+    }  # fmt: skip
+
+
+def prediction_tables(job: Job, forecasts: Mapping[str, Predictions]) -> dict[str, pd.DataFrame]:
+    """The predictions of the traded range of each symbol, a column for each name in the strategy."""
+    return {symbol: _columns(forecasts, symbol, candles) for symbol, candles in job.traded().items()}
 
 
 def silences(job: Job, predictions: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -212,18 +225,13 @@ def buy_and_hold(market: Mapping[str, Candles], times: pd.Index, cash: float, co
 
 def luck(job: Job, trials: Path, equity: pd.Series[float], sharpe: float | None) -> dict[str, Any]:
     """How much of the Sharpe ratio chance explains: its interval, the trials so far, and what they leave of it."""
-    first = next(iter(job.market.values()))
-    start, end = job.start.isoformat(), job.end.isoformat()
-    ledger.record(
-        trials,
-        ledger.Trial(job.digest(), first.exchange, first.timeframe, tuple(sorted(job.market)), start, end, sharpe),
-    )
-    tried = ledger.trials(trials, first.exchange, first.timeframe, list(job.market), start, end)
+    ledger.record(trials, ledger.Trial(job.digest(), **vars(job.stretch), sharpe=sharpe))
+    tried = ledger.trials(trials, job.stretch)
     returns = stats.daily_returns(equity, job.cash)
     low, high = stats.sharpe_interval(returns, seed=job.seed)
     return {
         "configurations_tried": len(tried),
-        "deflated_sharpe": stats.deflated_sharpe(returns, [sharpe or 0.0 for sharpe in tried]),
+        "deflated_sharpe": stats.deflated_sharpe(returns, np.nan_to_num(tried)),
         "sharpe_low": low,
         "sharpe_high": high,
     }

@@ -76,6 +76,11 @@ class Bars:
             self._memory[key] = make()
         return self._memory[key]
 
+    @property
+    def asked(self) -> frozenset[Any]:
+        """Which columns and indicators, with which arguments, were handed out so far."""
+        return frozenset(self._memory)
+
     def _column(self, values: pd.Series[Any], name: str) -> Column:
         return Column.of(values, name, self._stretches)
 

@@ -237,6 +237,10 @@ def vote(**ballots: tuple[float, Any]) -> Any:
     if not cast:
         return Absent()
     conditions = [condition for _, condition in cast.values()]
+    voted = getattr(type(conditions[0]), "voted", None)  # conditions as bits count by themselves
+    made = voted(cast) if voted is not None else None
+    if made is not None:
+        return made
     points = np.zeros(len(conditions[0]))
     terms = {}
     for name, (weight, condition) in cast.items():

@@ -8,19 +8,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import keras
 import numpy as np
 
 from freqlstm import lstm_kernels as kernels
-from freqlstm.compiled_network import ACTIVATIONS, CompiledNetwork, Dense, Flat, Recurrent, Stage
+from freqlstm.compiled_network import ACTIVATIONS, LANES, CompiledNetwork, Dense, Flat, Recurrent, Stage
 
 CLIP_NORM = 1.0  # of the gradient: Pascanu, Mikolov and Bengio 2013
 DECAYS = 0.9, 0.999  # of the two moments of Adam: Kingma and Ba 2015
 EPSILON = 1e-7  # of Adam
 
+TOGETHER = 128  # windows, at most, of which everything is remembered at the same time
+SIDE_BY_SIDE = 12  # windows from which on it is quicker to treat them together
 _LETTERS: dict[type, str] = {Flat: "F", Recurrent: "R", Dense: "D"}
 
 Slope = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of each window's error by its output, from outputs and labels
@@ -76,28 +79,32 @@ class CompiledStep:
         return weights, moments
 
     def gradient(self, weights: np.ndarray, windows: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """Shape (parameters,): of the sum of the windows' errors, each by its share."""
-        stages, values = self._with(weights), np.ascontiguousarray(windows, np.float32)
-        passed: list[tuple[Any, ...]] = []
+        """Shape (parameters,): of the sum of the errors of windows, (windows, steps, n), each by its share."""
+        stages = self._with(weights)
+        parts = [slice(first, first + TOGETHER) for first in range(0, len(windows), TOGETHER)]
+        total = self._gradient(stages, windows[parts[0]], labels[parts[0]], shares[parts[0]])
+        for part in parts[1:]:
+            total += self._gradient(stages, windows[part], labels[part], shares[part])
+        return total
+
+    def _gradient(self, stages: list[Stage], windows: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        way: type[_Way] = _SideBySide if len(windows) >= SIDE_BY_SIDE else _OneByOne
+        passed: list[Any] = []
+        values: np.ndarray = np.ascontiguousarray(windows, np.float32)
         for stage in stages:
             if isinstance(stage, Recurrent):
-                gates, cells, states = kernels.remembering(values, stage.weights, stage.bias, stage.recurrent)
-                passed.append((values, gates, cells, states))
-                values = states if stage.sequences else np.ascontiguousarray(states[:, -1])
+                passed.append(way(stage, values))
+                values = passed[-1].states if stage.sequences else passed[-1].last()
             elif isinstance(stage, Flat):
                 values = values.reshape(len(values), -1)
             elif isinstance(stage, Dense):
-                made = kernels.times(values, stage.weights) + stage.bias
-                kernels.activate(made, stage.activation)
-                passed.append((values, made))
-                values = made
+                passed.append(_Row(stage, values))
+                values = passed[-1].made
         with np.errstate(over="ignore", invalid="ignore"):  # what has no gradient is not followed
             slopes = (self._slope(values[:, 0], labels) * shares)[:, None].astype(np.float32)
             found: list[np.ndarray] = []
-            learning = [stage for stage in stages if not isinstance(stage, Flat)]
-            for stage, kept in zip(reversed(learning), reversed(passed), strict=True):
-                back = _recurrent_back if isinstance(stage, Recurrent) else _dense_back
-                slopes, own = back(stage, kept, slopes, needed=stage is not learning[0])
+            for each in reversed(passed):
+                slopes, own = each.back(slopes, needed=each is not passed[0])
                 found = [*own, *found]
         return np.concatenate([array.ravel() for array in found])
 
@@ -127,34 +134,118 @@ def _arrays(stage: Stage) -> list[np.ndarray]:
     return [stage.weights, stage.bias] if isinstance(stage, Dense) else []
 
 
-def _recurrent_back(
-    stage: Any, kept: tuple[Any, ...], slopes: np.ndarray, needed: bool
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(how the error changes with the inputs, with the weights), given how it does with the outputs."""
-    inputs, gates, cells, states = kept
-    if not stage.sequences:
-        last, slopes = slopes, np.zeros_like(states)
-        slopes[:, -1] = last
-    of_gates = kernels.back_in_time(gates, cells, slopes, np.ascontiguousarray(stage.recurrent.T))
-    before = np.zeros_like(states)
-    before[:, 1:] = states[:, :-1]
-    flat = of_gates.reshape(-1, of_gates.shape[2])
-    own = [kernels.together(_columns(inputs), flat), kernels.together(_columns(before), flat), _total(flat)]
-    below = kernels.times(flat, np.ascontiguousarray(stage.weights.T)).reshape(inputs.shape) if needed else inputs
-    return below, own
+class _Way(Protocol):
+    """An LSTM's way through windows and back."""
+
+    states: Any  # what the next LSTM reads
+
+    def __init__(self, stage: Recurrent, values: Any) -> None: ...
+    def last(self) -> np.ndarray: ...  # (windows, units)
+    def back(self, slopes: Any, needed: bool) -> tuple[Any, list[np.ndarray]]: ...
 
 
-def _dense_back(
-    stage: Any, kept: tuple[Any, ...], slopes: np.ndarray, needed: bool
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """As :func:`_recurrent_back`."""
-    inputs, made = kept
-    how = ACTIVATIONS[stage.activation]
-    if how != "linear":
-        slopes = slopes * (made > 0 if how == "relu" else 1 - made * made if how == "tanh" else made * (1 - made))
-    slopes = np.ascontiguousarray(slopes, np.float32)
-    own = [kernels.together(_columns(inputs), slopes), _total(slopes)]
-    return kernels.times(slopes, np.ascontiguousarray(stage.weights.T)) if needed else inputs, own
+class _OneByOne:
+    """Windows one after another, (windows, steps, n): one alone, or few."""
+
+    def __init__(self, stage: Recurrent, values: np.ndarray) -> None:
+        self.stage, self.inputs = stage, values
+        self.gates, self.cells, self.states = kernels.remembering(values, stage.weights, stage.bias, stage.recurrent)
+
+    def last(self) -> np.ndarray:
+        return np.ascontiguousarray(self.states[:, -1])
+
+    def back(self, slopes: np.ndarray, needed: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """(how the error changes with the inputs, with the weights), given how it does with the outputs."""
+        stage, states = self.stage, self.states
+        if not stage.sequences:
+            last, slopes = slopes, np.zeros_like(states)
+            slopes[:, -1] = last
+        of_gates = kernels.back_in_time(self.gates, self.cells, slopes, np.ascontiguousarray(stage.recurrent.T))
+        before = np.zeros_like(states)
+        before[:, 1:] = states[:, :-1]
+        flat = of_gates.reshape(-1, of_gates.shape[2])
+        own = [kernels.together(_columns(self.inputs), flat), kernels.together(_columns(before), flat), _total(flat)]
+        if not needed:
+            return self.inputs, own
+        return kernels.times(flat, np.ascontiguousarray(stage.weights.T)).reshape(self.inputs.shape), own
+
+
+class _SideBySide:
+    """Windows side by side: from (windows, steps, n) for the first LSTM, and (steps, n, windows) for those upon it."""
+
+    def __init__(self, stage: Recurrent, values: np.ndarray | _Across) -> None:
+        self.stage = stage
+        self.windows = values.windows if isinstance(values, _Across) else len(values)
+        self.inputs = values.array if isinstance(values, _Across) else _across(values)
+        gates, cells, states = kernels.remembering_all(self.inputs, *stage.packed)
+        self.gates, self.cells, self.states = gates, cells, _Across(states, self.windows)
+
+    def last(self) -> np.ndarray:
+        return np.ascontiguousarray(self.states.array[-1].T[: self.windows])
+
+    def back(self, slopes: np.ndarray, needed: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """As that of :class:`_OneByOne`."""
+        stage, states = self.stage, self.states.array
+        if not stage.sequences:
+            last, slopes = slopes, np.zeros_like(states)
+            slopes[-1, :, : self.windows] = last.T
+        of_gates = kernels.all_back_in_time(self.gates, self.cells, slopes, _for_the_way_back(stage.recurrent))
+        before = np.zeros_like(states)
+        before[1:] = states[:-1]
+        own = [
+            kernels.weigh(self.inputs, of_gates)[: len(stage.weights)],
+            kernels.weigh(before, of_gates)[: stage.units],
+            kernels.weigh(np.ones_like(states[:, :1]), of_gates)[0],
+        ]
+        if not needed:
+            return self.inputs, own
+        steps, units, _, windows = of_gates.shape
+        below, back = np.zeros_like(self.inputs), _for_the_way_back(stage.weights)
+        none = np.zeros((len(back), 4), np.float32)
+        for step in range(steps):
+            made = kernels.project(of_gates[step].reshape(4 * units, windows), back, none)
+            below[step] = made.reshape(-1, windows)[: below.shape[1]]
+        return below, own
+
+
+@dataclass(frozen=True, eq=False)
+class _Across:
+    array: np.ndarray  # (steps, n, windows), with some more windows of zeros to fill up the last LANES
+    windows: int
+
+
+def _across(windows: np.ndarray) -> np.ndarray:
+    filled = np.zeros((*windows.shape[1:], -(-len(windows) // LANES) * LANES), np.float32)
+    filled[..., : len(windows)] = windows.transpose(1, 2, 0)
+    return filled
+
+
+def _for_the_way_back(weights: np.ndarray) -> np.ndarray:
+    """Shape (fours of n, 4 units, 4): weights, (n, 4 units), by which what a unit's gates say comes back to the n."""
+    n, width = weights.shape
+    fours = np.zeros((-(-n // 4) * 4, width), np.float32)
+    fours[:n] = weights
+    by_unit = fours.reshape(-1, 4, 4, width // 4)  # (fours, one of them, gate, unit)
+    return np.ascontiguousarray(by_unit.transpose(0, 3, 2, 1).reshape(-1, width, 4))
+
+
+class _Row:
+    """A dense layer's way through rows, (rows, n), and back."""
+
+    def __init__(self, stage: Dense, values: np.ndarray) -> None:
+        self.stage, self.inputs = stage, values
+        self.made = kernels.times(values, stage.weights) + stage.bias
+        kernels.activate(self.made, stage.activation)
+
+    def back(self, slopes: np.ndarray, needed: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """As that of :class:`_OneByOne`."""
+        how, made = ACTIVATIONS[self.stage.activation], self.made
+        if how != "linear":
+            slopes = slopes * (made > 0 if how == "relu" else 1 - made * made if how == "tanh" else made * (1 - made))
+        slopes = np.ascontiguousarray(slopes, np.float32)
+        own = [kernels.together(_columns(self.inputs), slopes), _total(slopes)]
+        back = kernels.times(slopes, np.ascontiguousarray(self.stage.weights.T)) if needed else self.inputs
+        return back, own
 
 
 def _columns(inputs: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from freqlstm.candles import Candles
 from freqlstm.errors import UnknownName, UsageError
 
 FORGOTTEN = 1e-9  # the weight below which what lies before a stretch no longer counts
-BLOCK = 1 << 16  # rows of Bollinger bands at a time: pandas-ta needs rows x period x 16 bytes of memory
+BLOCK = 1 << 16  # rows of a moving mean at a time, so that what rounding adds up does not grow with the history
+_ONE = RLock()  # what silences warnings is the same for all threads
 
 
 def settle(alpha: float) -> int:
@@ -42,13 +44,16 @@ def rsi(candles: Candles, period: int = 14) -> pd.Series[float]:
     """
     warmup = rsi_warmup(period)
 
-    def of_stretch(stretch: Candles) -> pd.Series[float]:
-        with _pandas_ta() as ta:
-            value = ta.rsi(stretch.close, length=period, talib=False)
-        rows = np.arange(len(stretch))
-        moved = np.diff(stretch.close.to_numpy(), prepend=np.nan) != 0
-        last_move = np.maximum.accumulate(np.where(moved, rows, 0))
-        return pd.Series(np.where(rows - last_move < warmup // 3, value, np.nan), index=stretch.time)
+    def of_stretch(stretch: Candles) -> list[np.ndarray]:
+        from freqlstm.indicator_kernels import relative_strength
+
+        close = stretch.close.to_numpy(np.float64)
+        move = np.diff(close, prepend=np.nan)
+        value = relative_strength(close, period)
+        moved = np.append(np.flatnonzero(move != 0), len(close))
+        for place in np.flatnonzero(np.diff(moved) > warmup // 3):
+            value[moved[place] + warmup // 3 : moved[place + 1]] = np.nan
+        return [value]
 
     return _column(_of_stretches(candles, of_stretch, warmup, ["rsi"]))
 
@@ -63,11 +68,17 @@ def macd(candles: Candles, fast: int = 12, slow: int = 26, signal: int = 9) -> p
     """Moving average convergence and divergence (Appel 1979): the columns macd, signal, histogram, in units of the price."""
     warmup = macd_warmup(fast, slow, signal)
 
-    def of_stretch(stretch: Candles) -> pd.DataFrame:
-        with _pandas_ta() as ta:
-            table = ta.macd(stretch.close, fast=fast, slow=slow, signal=signal, talib=False)
-        swapped: pd.DataFrame = table.iloc[:, [0, 2, 1]]
-        return swapped  # pandas-ta has the histogram before the signal line
+    def of_stretch(stretch: Candles) -> list[np.ndarray]:
+        from freqlstm.indicator_kernels import (
+            convergence,
+            exponential_mean,
+        )  # here, for numba takes half a second to import
+
+        close = np.array(stretch.close)
+        line = convergence(close, fast, slow)
+        begin = slow + signal - 2
+        smooth = exponential_mean(line, signal, line[slow - 1 : begin + 1].mean(), begin)
+        return [line, smooth, line - smooth]
 
     return _of_stretches(candles, of_stretch, warmup, ["macd", "signal", "histogram"])
 
@@ -86,16 +97,17 @@ def bollinger(candles: Candles, period: int = 20, deviations: float = 2.0) -> pd
     if not deviations > 0:
         raise UsageError(f"deviations is {deviations!r}. It must be a positive number, as in 2.0.")
 
-    def of_stretch(stretch: Candles) -> pd.DataFrame:
-        blocks: list[pd.DataFrame] = []
+    def of_stretch(stretch: Candles) -> list[np.ndarray]:
+        from freqlstm.indicator_kernels import window_variance
+
+        middle = np.empty(len(stretch))
         size = max(BLOCK, period)
         for first in range(0, len(stretch), size):
             before = min(first, warmup)
             part = stretch.close.iloc[first - before : first + size]
-            with _pandas_ta() as ta:
-                table = ta.bbands(part, length=period, std=float(deviations), ddof=0, mamode="sma", talib=False)
-            blocks.append(table.iloc[before:, :3])
-        return pd.concat(blocks)
+            middle[first : first + size] = part.rolling(period).mean().iloc[before:]
+        band = float(deviations) * np.sqrt(window_variance(np.array(stretch.close), period))
+        return [middle - band, middle, middle + band]
 
     return _of_stretches(candles, of_stretch, warmup, ["lower", "middle", "upper"])
 
@@ -107,9 +119,12 @@ def ta(candles: Candles, name: str, **arguments: Any) -> pd.Series[float] | pd.D
     where its stretch began: use its changes, not its level.
     """
     measured = _measure(name, _hashable(name, arguments))
-    table = _of_stretches(
-        candles, lambda stretch: _call(name, arguments, stretch), measured.warmup, list(measured.columns)
-    )
+
+    def of_stretch(stretch: Candles) -> list[np.ndarray] | None:
+        made = _call(name, arguments, stretch)
+        return None if made is None else list(_matrix(made, stretch).T)
+
+    table = _of_stretches(candles, of_stretch, measured.warmup, list(measured.columns))
     return table if measured.several else _column(table)
 
 
@@ -123,8 +138,8 @@ def ta_warmup(name: str, **arguments: Any) -> int:
 
 @contextmanager
 def _pandas_ta() -> Iterator[Any]:
-    """The library, imported at the first use, with its warnings about its own internals silenced."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    """The library, imported at the first use, with its warnings about its own internals silenced; one thread at a time."""
+    with _ONE, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         import pandas_ta_classic
 
@@ -132,19 +147,15 @@ def _pandas_ta() -> Iterator[Any]:
 
 
 def _of_stretches(
-    candles: Candles, function: Callable[[Candles], Any], warmup: int, columns: list[str]
+    candles: Candles, function: Callable[[Candles], list[np.ndarray] | None], warmup: int, columns: list[str]
 ) -> pd.DataFrame:
-    """``function`` of every unbroken stretch longer than ``warmup``, float64, under the given column names."""
-
-    def of_stretch(stretch: Candles) -> pd.DataFrame:
-        made = function(stretch) if len(stretch) > warmup else None
-        if made is None:
-            values = np.full((len(stretch), len(columns)), np.nan)
-        else:
-            values = np.asarray(made, dtype=np.float64).reshape(len(stretch), len(columns))
-        return pd.DataFrame(values, index=stretch.time, columns=columns)
-
-    return candles.by_segment(of_stretch, warmup)
+    """The columns that ``function`` makes of every unbroken stretch longer than ``warmup``, under the given names."""
+    values = np.full((len(candles), len(columns)), np.nan, order="F")
+    for first, last in candles.segments():
+        made = function(candles.rows(first, last)) if last - first > warmup else None
+        for place, column in enumerate(made or ()):
+            values[first + warmup : last, place] = column[warmup:]
+    return pd.DataFrame(values, index=candles.time, columns=columns, copy=False)
 
 
 def _column(table: pd.DataFrame) -> pd.Series[float]:

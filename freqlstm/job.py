@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.files import jsonable
 from freqlstm.folds import FoldPlan
+from freqlstm.ledger import Stretch
 from freqlstm.plugins import Plugin
 
 
@@ -57,16 +58,37 @@ class Job:
         """The candles of the time range."""
         return {symbol: candles.between(self.start, self.end) for symbol, candles in self.market.items()}
 
+    @property
+    def stretch(self) -> Stretch:
+        """The candles that the trials ledger counts it on."""
+        first = next(iter(self.market.values()))
+        return Stretch(
+            first.exchange, first.timeframe, tuple(sorted(self.market)), self.start.isoformat(), self.end.isoformat()
+        )
+
     def digest(self) -> str:
         """SHA-256 of everything but the candles, the time range and the engine: the configuration that the ledger counts."""
+        return next(self.digests([self.parameters]))
+
+    def digests(self, several: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+        """The digest that the job would have with each of several sets of parameters of the strategy."""
         told = {
             "plugins": [provenance.source_digest(plugin.path) for plugin in self.plugins],
-            "parameters": self.parameters,
+            "parameters": _PLACE,
             "signals": {name: use.parameters for name, use in self.signals.items()},
             "folds": asdict(self.folds), "costs": asdict(self.costs), "cash": self.cash, "seed": self.seed,
             "rules": {symbol: asdict(rules) for symbol, rules in self.rules.items()}, "allow_short": self.allow_short,
         }  # fmt: skip
-        return hashlib.sha256(json.dumps(_as_numbers(jsonable(told)), sort_keys=True).encode()).hexdigest()
+        before, after = _text(told).split(json.dumps(_PLACE))
+        for parameters in several:
+            yield hashlib.sha256(f"{before}{_text(parameters)}{after}".encode()).hexdigest()
+
+
+_PLACE = "\0the parameters"  # which no text of a user's can be
+
+
+def _text(value: object) -> str:
+    return json.dumps(_as_numbers(jsonable(value)), sort_keys=True)
 
 
 def _as_numbers(value: Any) -> Any:

@@ -102,9 +102,11 @@ def report(frame: pd.DataFrame, symbol: str, timeframe: str) -> Quality:
     index = index.tz_convert("UTC")
     known = ~np.asarray(index.isna())
     stamps = index[known].as_unit("ns").asi8
-    numbers = frame[list(COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    opens, rows = np.unique(stamps, return_index=True)  # the first row of each open time, in order of time
-    values = numbers[known][rows]
+    numbers = _numbers(frame)
+    opens, values = stamps, numbers
+    if not (known.all() and (np.diff(stamps) > 0).all()):
+        opens, rows = np.unique(stamps, return_index=True)  # the first row of each open time, in order of time
+        values = numbers[known][rows]
 
     distance = np.diff(opens)
     lacking = np.maximum(np.rint(distance / step.value).astype(np.int64) - 1, 0)
@@ -157,6 +159,14 @@ def report(frame: pd.DataFrame, symbol: str, timeframe: str) -> Quality:
     )
 
 
+def _numbers(frame: pd.DataFrame) -> np.ndarray:
+    """Shape (rows, 5), float64: NaN for what is no number."""
+    columns = frame[list(COLUMNS)]
+    if not all(kind == np.float64 for kind in columns.dtypes):
+        columns = columns.apply(pd.to_numeric, errors="coerce")
+    return columns.to_numpy(np.float64)
+
+
 def _frozen(values: np.ndarray, idle: np.ndarray) -> np.ndarray:
     flat = (values[:, :4] == values[:, :1]).all(axis=1)
     same = np.zeros(len(values), dtype=bool)
@@ -165,6 +175,13 @@ def _frozen(values: np.ndarray, idle: np.ndarray) -> np.ndarray:
 
 
 def _outlier_wicks(values: np.ndarray) -> np.ndarray:
+    """A hundred blocks at a time, to need little memory."""
+    size = 100 * WICK_BLOCK
+    pieces = [_wicks_of_blocks(values[first : first + size]) for first in range(0, len(values), size)]
+    return np.concatenate([*pieces, np.zeros(0, dtype=bool)])
+
+
+def _wicks_of_blocks(values: np.ndarray) -> np.ndarray:
     usable = np.isfinite(values[:, :4]).all(axis=1) & (values[:, :4] > 0).all(axis=1)
     prices = np.log(np.where(usable[:, None], values[:, :4], 1.0))
     spread = prices[:, 1] - prices[:, 2]

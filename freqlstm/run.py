@@ -29,6 +29,7 @@ from freqlstm.store import CandleStore, Project
 from freqlstm.strategy import check_parameters, signals_of
 from freqlstm.timerange import timerange_text
 
+OTHERS = ("evaluation.json", "sweep.json")  # what tells the folders of other results from those of backtests
 MOST_CASH = 1e15  # units of the quote asset: beyond it, sizes in lots and cents are no longer exact
 
 
@@ -72,18 +73,25 @@ def read_run(path: Path) -> Run:
         raise UsageError(
             f"{path} is the run file of an evaluation, not of a backtest. `freqlstm evaluate {path}` runs it."
         )
+    if "sweep" in content:
+        raise UsageError(f"{path} is the run file of a sweep, not of a backtest. `freqlstm sweep -c {path}` runs it.")
     return run_of(content, str(path))
 
 
 def run_of(content: Mapping[str, Any], where: str) -> Run:
     """A run from the tables and keys of a run file; ``where`` names it in messages."""
-    values = checked_keys(Run, content, where)
+    return Run(**run_values(Run, content, where))
+
+
+def run_values(kind: type[Run], content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a run, or of what extends one, from the tables and keys of its run file."""
+    values = checked_keys(kind, content, where)
     if "strategy" not in values:
         raise UsageError(f'{where} names no strategy. Add a line such as strategy = "lstm_rsi".')
-    for name, kind in (("costs", Costs), ("folds", FoldPlan)):
+    for name, table in (("costs", Costs), ("folds", FoldPlan)):
         if name in values:
-            values[name] = kind(**checked_keys(kind, values[name], f"[{name}] of {where}"))
-    return Run(**values)
+            values[name] = table(**checked_keys(table, values[name], f"[{name}] of {where}"))
+    return values
 
 
 def prepare(run: Run, project: Project, warn: Warn, *, jobs: int = 0, cache: bool = True) -> Job:
@@ -190,12 +198,12 @@ def save(result: Result, project: Project) -> tuple[Result, Path]:
 
 
 def find_run(project: Project, run_id: str) -> Path:
-    """The folder of a backtest, by its id or its beginning; "latest" is the newest. Evaluations lie beside them."""
+    """The folder of a backtest, by its id or its beginning; "latest" is the newest. Evaluations and sweeps lie beside them."""
     folders = (
         sorted(
             path
             for path in project.results.glob("*")
-            if path.is_dir() and not path.name.startswith(".") and not (path / "evaluation.json").is_file()
+            if path.is_dir() and not path.name.startswith(".") and not any((path / name).is_file() for name in OTHERS)
         )
         if project.results.is_dir()
         else []
@@ -203,6 +211,10 @@ def find_run(project: Project, run_id: str) -> Path:
     if (project.results / run_id / "evaluation.json").is_file():
         raise UsageError(
             f"{run_id} is an evaluation, not a backtest. `freqlstm evaluate {shown(project.results / run_id / 'run.toml')}` makes it again."
+        )
+    if (project.results / run_id / "sweep.json").is_file():
+        raise UsageError(
+            f"{run_id} is a sweep, not a backtest. `freqlstm sweep -c {shown(project.results / run_id / 'run.toml')}` makes it again."
         )
     if not folders:
         raise RunError(f"There is no run in {project.results} yet. `freqlstm backtest --strategy lstm_rsi` makes one.")

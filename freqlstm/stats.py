@@ -181,7 +181,7 @@ def sharpe_interval(
     return float(low), float(high)
 
 
-def deflated_sharpe(returns: pd.Series[float], trial_sharpes: Sequence[float]) -> float | None:
+def deflated_sharpe(returns: pd.Series[float], trial_sharpes: Sequence[float] | np.ndarray) -> float | None:
     """The probability that the true Sharpe ratio is above what the best of all trials would show by luck alone.
 
     ``trial_sharpes`` are the annual Sharpe ratios of every configuration tried on these candles, this one included
@@ -191,12 +191,25 @@ def deflated_sharpe(returns: pd.Series[float], trial_sharpes: Sequence[float]) -
     sharpe = sharpe_ratio(returns)
     if sharpe is None:
         return None
-    daily = np.asarray(trial_sharpes, dtype=np.float64) / math.sqrt(PERIODS)
-    chance = 1 / (len(values) - 1)  # trials that resemble each other vary less than one Sharpe ratio errs
-    luck = luckiest_sharpe(max(float(daily.var(ddof=1)), chance), len(daily)) if len(daily) > 1 else 0.0
+    luck = luckiest_of(trial_sharpes, len(values)) / math.sqrt(PERIODS)
     centred = (values - values.mean()) / values.std(ddof=0)
     skew, kurtosis = float(np.mean(centred**3)), float(np.mean(centred**4))
     return sharpe_probability(sharpe / math.sqrt(PERIODS), luck, len(values), skew, kurtosis)
+
+
+def luckiest_of(trial_sharpes: Sequence[float] | np.ndarray, days: int) -> float:
+    """The annual Sharpe ratio to expect of the best of these trials over so many days, were all of them worthless.
+
+    Were they worthless, the ratios would vary as they do, and those above 0 would lie about 0 as far. The smaller of the two
+    is taken: combinations that surely lose by their costs say nothing of how far luck lifts what neither earns nor loses.
+    It is at least what one such ratio errs, which trials that resemble each other hide.
+    """
+    daily = np.asarray(trial_sharpes, dtype=np.float64) / math.sqrt(PERIODS)
+    if len(daily) < 2 or days < 2:
+        return 0.0
+    above = daily[daily > 0]
+    spread = min(float(daily.var(ddof=1)), float(np.mean(above**2)) if len(above) else 0.0)
+    return luckiest_sharpe(max(spread, 1 / (days - 1)), len(daily)) * math.sqrt(PERIODS)
 
 
 def luckiest_sharpe(variance: float, trials: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,14 +18,26 @@ import pyarrow.parquet as pq
 
 from freqlstm.candles import COLUMNS, TIMEFRAMES, Candles, check_symbol, step_of
 from freqlstm.errors import NoCandles, StoreError, UsageError
-from freqlstm.files import atomic_folder, jsonable, read_json, write_bytes, write_json, write_text
+from freqlstm.files import (
+    atomic_folder,
+    explained,
+    jsonable,
+    publish,
+    read_json,
+    temporary_name,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from freqlstm.place import Place
 from freqlstm.project import Project
 
 __all__ = [
     "CandleStore", "Project", "StoredSeries", "atomic_folder", "read_json", "read_table", "write_json", "write_table",
-    "write_text",
+    "write_tables", "write_text",
 ]  # fmt: skip
+
+GROUP = 65_536  # rows
 
 SCHEMA = pa.schema([("time", pa.timestamp("ms", "UTC")), *((name, pa.float64()) for name in COLUMNS)])
 
@@ -37,6 +49,36 @@ def write_table(path: Path | str, table: pd.DataFrame) -> None:
     buffer = io.BytesIO()
     table.to_parquet(buffer, engine="pyarrow", compression="zstd", write_page_checksum=True)
     write_bytes(path, buffer.getvalue())
+
+
+def write_tables(path: Path | str, pieces: Iterable[pd.DataFrame]) -> None:
+    """Write a Parquet file, whole or not at all, piece by piece: a row group of each few, without an index."""
+    target = Path(path)
+    temporary = temporary_name(target)
+    writer: pq.ParquetWriter | None = None
+    try:
+        with explained(path):
+            for group in _joined(pieces):
+                if writer is None:
+                    writer = pq.ParquetWriter(temporary, group.schema, compression="zstd", write_page_checksum=True)
+                writer.write_table(group.cast(writer.schema))
+            if writer is not None:
+                writer.close()
+                publish(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _joined(pieces: Iterable[pd.DataFrame]) -> Iterator[pa.Table]:
+    """The pieces as tables of about :data:`GROUP` rows."""
+    waiting: list[pa.Table] = []
+    for piece in pieces:
+        waiting.append(pa.Table.from_pandas(piece, preserve_index=False).replace_schema_metadata(None))
+        if sum(map(len, waiting)) >= GROUP:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def read_table(path: Path | str) -> pd.DataFrame:

@@ -77,6 +77,7 @@ class Trainable(Protocol):
     batch: int  # windows in each step
     learning_rate: float  # the highest of the one cycle
     weight_decay: float
+    xla: bool
 
     def built(self, n_features: int) -> keras.Model: ...
     def loss(self) -> keras.losses.Loss: ...
@@ -110,7 +111,7 @@ class Training:
         self.trainer.compile(
             self.optimizer,
             signal.loss(),
-            jit_compile=backend == "jax",  # which runs every operation by itself otherwise
+            jit_compile=backend == "jax" or (signal.xla and backend == "tensorflow"),  # JAX is slow without
             steps_per_execution=1 if backend == "torch" else 16,  # torch knows of no more
         )
 
@@ -183,7 +184,7 @@ class Training:
     def _key(self, network: keras.Model, member: int) -> str:
         """A digest of all that decides what this training becomes, but for the code and the libraries."""
         signal = self.signal
-        numbers = [signal.lookback, signal.seed, member, signal.epochs, signal.batch, signal.learning_rate]
+        numbers = [signal.lookback, signal.seed, member, signal.epochs, signal.batch, signal.learning_rate, signal.xla]
         digest = hashlib.sha256(
             json.dumps([*numbers, signal.weight_decay, signal.loss().get_config()], default=str).encode()
         )

@@ -17,6 +17,7 @@ from test_features import assert_same_bits, changed_after, from_closes, market
 from freqlstm import indicators
 from freqlstm.candles import Candles
 from freqlstm.errors import UnknownName, UsageError
+from freqlstm.indicator_kernels import window_variance
 from freqlstm.indicators import bollinger, bollinger_warmup, macd, macd_warmup, rsi, rsi_warmup, ta, ta_names, ta_warmup
 
 LOOK_AHEAD = {"dpo", "ichimoku", "tos_stdevall", "vp"}  # with the arguments that pandas-ta gives them
@@ -260,3 +261,40 @@ def test_fewer_candles_than_the_warm_up_have_no_indicator() -> None:
         assert np.isnan(table(indicator(make_candles(warmup)))).all()
         assert np.isfinite(table(indicator(make_candles(warmup + 1)))[-1]).all()
         assert len(indicator(make_candles(5).rows(0, 0))) == 0
+
+
+# Compiled loops
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), rows=st.integers(1, 900), period=st.integers(2, 700), level=st.sampled_from([1e-3, 1.0, 1e5])
+)  # fmt: skip
+def test_the_variance_of_every_window_is_that_of_numpy_to_the_bit(
+    seed: int, rows: int, period: int, level: float
+) -> None:
+    values = level * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 1e-3, rows)))
+    made = window_variance(values, period)
+    assert np.isnan(made[: period - 1]).all()
+    windows = np.lib.stride_tricks.sliding_window_view(values, period) if period <= rows else np.empty((0, period))
+    assert made[period - 1 :].tolist() == windows.var(axis=1).tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), periods=st.sets(st.integers(1, 40), min_size=3, max_size=3))
+def test_rsi_macd_and_bollinger_bands_are_those_of_pandas_ta(seed: int, periods: set[int]) -> None:
+    import pandas_ta_classic
+
+    candles = make_candles(900, seed=seed)
+    fast, slow, signal = sorted(periods)
+    deviations = 0.5 + signal / 10
+    pairs = [
+        (rsi(candles, signal), pandas_ta_classic.rsi(candles.close, length=signal), rsi_warmup(signal)),
+        (macd(candles, fast, slow, signal), pandas_ta_classic.macd(candles.close, fast=fast, slow=slow, signal=signal).iloc[:, [0, 2, 1]],
+         macd_warmup(fast, slow, signal)),
+        (bollinger(candles, slow, deviations), pandas_ta_classic.bbands(candles.close, length=slow, std=deviations).iloc[:, :3],
+         bollinger_warmup(slow)),
+    ]  # fmt: skip
+    for made, expected, warmup in pairs:
+        assert np.isnan(table(made)[:warmup]).all()
+        np.testing.assert_allclose(table(made)[warmup:], table(expected)[warmup:], rtol=1e-12, atol=1e-12 * 100)

@@ -246,6 +246,13 @@ def test_a_network_is_trained_as_if_it_were_the_first() -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_training_by_xla_is_the_same_training_up_to_last_bits(market: dict[str, Candles], fitted: Small) -> None:
+    one, two = Small(xla=True).fit(market), Small(xla=True).fit(market)
+    for mine, again, plain in zip(*(each.networks_[0].get_weights() for each in (one, two, fitted)), strict=True):
+        np.testing.assert_array_equal(mine, again)
+        np.testing.assert_allclose(mine, plain, rtol=1e-3, atol=1e-4)
+
+
 def test_the_slope_of_what_fits_exactly_is_least_squares_kept_between_zero_and_one() -> None:
     forecast = np.array([1.0, -1.0, 2.0])
     assert slope(forecast, 0.25 * forecast) == 0.25

@@ -14,25 +14,29 @@ PACKAGE = Path(__file__).resolve().parents[1] / "freqlstm"
 # A module imports from layers below its own, or from its own layer as long as no circle comes of it.
 LAYERS = {
     0: {"errors", "progress", "project", "quiet"},
-    1: {"candles", "costs", "external", "files", "place", "quality", "runfile", "series_store", "store", "timerange"},
+    1: {
+        "candles", "costs", "external", "files", "memo", "place", "quality", "runfile", "series_store", "store",
+        "timerange",
+    },
     2: {
-        "absent", "bars", "beside", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal", "demo", "feature_base", "features",
-        "folds", "indicators", "ingest", "labels", "lstm_kernels", "measures", "reliability", "residuals", "results", "rolling", "series_files",
-        "skill", "stats", "stretches", "targets", "uncertainty", "windows",
+        "absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal",
+        "demo", "feature_base", "features", "folds", "indicator_kernels", "indicators", "ingest", "labels",
+        "lstm_kernels", "measures", "purity", "reliability", "residuals", "results", "rolling", "series_files",
+        "shelf", "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
-        "compiled_network", "compiled_step", "connectors", "desk", "exchange", "inference", "jobs", "keras_signal", "linear", "parameters", "plugins", "prequential", "provenance",
-        "recording", "search", "selection", "signal", "strategy", "supervised", "training", "update_state", "update_step",
-        "updating", "xla",
+        "compiled_network", "compiled_step", "connectors", "desk", "exchange", "inference", "jobs", "keras_signal",
+        "linear", "parameters", "plugins", "prequential", "provenance", "recording", "search", "selection", "signal",
+        "strategy", "supervised", "sweep_space", "training", "update_state", "update_step", "updating", "xla",
     },
-    4: {"boosting", "engines", "live", "models", "predictions"},
+    4: {"boosting", "decider", "engines", "live", "models", "predictions"},
     5: {
-        "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast", "importance",
-        "inner_folds", "job", "ledger", "manifest", "paper", "sandbox", "scaffold", "study",
-        "tuning",
+        "backtest", "checks", "contest", "doctor", "download", "evaluation", "event_log", "findings", "forecast",
+        "importance", "inner_folds", "job", "ledger", "manifest", "paper", "sandbox", "scaffold", "study", "sweep",
+        "sweep_parts", "sweep_result", "sweep_search", "sweep_survey", "sweep_walk", "sweep_winner", "tuning",
     },
     6: {"report"},
-    7: {"evaluation_run", "paper_report", "paper_run", "reproduce", "run", "tuned"},
+    7: {"evaluation_run", "paper_report", "paper_run", "reproduce", "run", "sweep_run", "tuned"},
     8: {"cli"},
 }  # fmt: skip
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
@@ -40,7 +44,7 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 # What only these modules may import.
 OWNERS = {
     "aiohttp": {"paper", "sandbox"},
-    "backtrader": {"desk", "strategy", "engines", "paper"},
+    "backtrader": {"desk", "engines", "paper", "strategy"},
     "ccxt": {"exchange", "paper"},
     "click": {"cli"},
     "cryptography": {"sandbox"},
@@ -58,7 +62,7 @@ OWNERS = {
         "xla",
     },
     "numba": {"compiling", "lstm_kernels"},
-    "optuna": {"study", "tuning"},
+    "optuna": {"study", "sweep_search", "tuning"},
     "pandas_ta_classic": {"indicators"},
     "plotly": {"report"},
     "pyarrow": {"store"},

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from freqlstm.errors import StoreError
-from freqlstm.ledger import Trial, record, trials
+from freqlstm.ledger import Stretch, Trial, record, record_all, trials
 
 TRIAL = Trial(
     "abc", "binance", "1m", ("BTC/USDT", "ETH/USDT"), "2024-01-01T00:00:00+00:00", "2024-02-01T00:00:00+00:00", 1.5
@@ -22,7 +26,11 @@ def tried(ledger: Path, **other: str) -> list[float | None]:
         "exchange": "binance", "timeframe": "1m", "start": "2024-01-10T00:00:00+00:00", "end": "2024-01-11T00:00:00+00:00",
         **other,
     }  # fmt: skip
-    return trials(ledger, told["exchange"], told["timeframe"], ["BTC/USDT"], told["start"], told["end"])
+    return told_of(ledger, Stretch(symbols=("BTC/USDT",), **told))
+
+
+def told_of(ledger: Path, stretch: Stretch) -> list[float | None]:
+    return [None if math.isnan(sharpe) else sharpe for sharpe in trials(ledger, stretch).tolist()]
 
 
 def test_nothing_was_tried_before_the_first_trial(tmp_path: Path) -> None:
@@ -72,7 +80,8 @@ def test_trials_on_other_candles_do_not_count(tmp_path: Path, other: dict[str, s
 
 def test_trials_of_no_common_symbol_do_not_count(tmp_path: Path) -> None:
     record(tmp_path / "trials.jsonl", TRIAL)
-    assert trials(tmp_path / "trials.jsonl", "binance", "1m", ["SOL/USDT"], TRIAL.start, TRIAL.end) == []
+    other = Stretch("binance", "1m", ("SOL/USDT",), TRIAL.start, TRIAL.end)
+    assert told_of(tmp_path / "trials.jsonl", other) == []
 
 
 @pytest.mark.parametrize("line", [b"{", b"[1]", b'{"configuration": "x"}', b"\xff", b"5"])
@@ -115,3 +124,45 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
     assert "StoreError" in ended.stderr
     assert f"The trial could not be added to {ledger}: File too large. Make room" in ended.stderr
     assert ledger.read_bytes() == before
+
+
+BATCH = Stretch(TRIAL.exchange, TRIAL.timeframe, TRIAL.symbols, TRIAL.start, TRIAL.end)
+
+
+def test_a_batch_counts_each_of_its_configurations_once_beside_single_trials(tmp_path: Path) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    record(ledger, TRIAL)
+    record_all(ledger, BATCH, ["x", TRIAL.configuration, "y"], np.array([0.5, -1.0, np.nan]))
+    record_all(ledger, BATCH, ["y", "z"], np.array([np.nan, 2.0]))
+    assert tried(ledger) == [-1.0, 0.5, None, 2.0]
+    assert len(ledger.read_text().splitlines()) == 3
+
+
+def test_a_batch_that_a_power_cut_tore_is_left_out(tmp_path: Path) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    record_all(ledger, BATCH, ["x", "y"], np.array([0.5, 1.0]))
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole + whole[: len(whole) // 2])
+    assert tried(ledger) == [0.5, 1.0]
+    record(ledger, TRIAL)
+    assert tried(ledger) == [0.5, 1.0, 1.5]
+
+
+def test_a_batch_with_more_configurations_than_sharpe_ratios_is_no_trial(tmp_path: Path) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    record_all(ledger, BATCH, ["x", "y"], np.array([0.5, 1.0]))
+    ledger.write_text(json.dumps({**json.loads(ledger.read_text()), "sharpes": ""}) + "\n")
+    with pytest.raises(StoreError, match=r"Line 1 of .* is not a trial"):
+        tried(ledger)
+
+
+def test_a_hundred_thousand_trials_are_written_at_once_and_read_within_a_second(tmp_path: Path) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    names = [f"{number:064x}" for number in range(100_000)]
+    clock = time.process_time()
+    record_all(ledger, BATCH, names, np.arange(100_000.0))
+    record_all(ledger, BATCH, names[:50_000], np.arange(50_000.0) + 1)
+    found = trials(ledger, BATCH)
+    assert time.process_time() - clock < 2
+    assert found.tolist() == [*(np.arange(50_000.0) + 1), *np.arange(50_000.0, 100_000.0)]
+    assert ledger.stat().st_size < 3_500_000

@@ -261,6 +261,20 @@ def test_every_further_trial_deflates() -> None:
     assert chances[0] != chances[-1]
 
 
+def test_trials_that_surely_lose_do_not_make_luck_larger_but_count() -> None:
+    """Of worthless trials the ratios above 0 tell the spread, and the ruined ones only how many were tried."""
+    worthless = np.random.default_rng(5).normal(0, 4, 1000)
+    luckiest = stats.luckiest_of(worthless, 365)
+    assert luckiest == pytest.approx(stats.luckiest_sharpe(16 / 365, 1000) * math.sqrt(365), rel=0.05)
+    ruined = stats.luckiest_of([*worthless, *[-50.0] * 1000], 365)
+    assert luckiest < ruined < 1.1 * luckiest
+    assert ruined == pytest.approx(stats.luckiest_of([*worthless, *[-20.0] * 1000], 365), rel=1e-12)
+    assert stats.luckiest_of(worthless + 50, 365) == pytest.approx(
+        luckiest, rel=0.05
+    )  # all of them earn, and differ by luck
+    assert stats.luckiest_of([-1.0] * 100, 365) == pytest.approx(stats.luckiest_sharpe(1 / 364, 100) * math.sqrt(365))
+
+
 def test_constant_returns_have_no_deflated_ratio_and_no_interval() -> None:
     for values in ([], [0.01], [0.0] * 50):
         assert stats.deflated_sharpe(days(values), [1.0, 2.0]) is None

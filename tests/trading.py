@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import backtrader as bt
@@ -64,7 +64,7 @@ def scripted(
 def run(
     strategy: type[bt.Strategy], *symbols: Candles, cash: float = 1000.0, costs: Costs = FREE,
     rules: MarketRules = FINE, allow_short: bool = False, predictions: Mapping[str, pd.DataFrame] | None = None,
-    **parameters: Any,
+    simulate: Callable[..., Simulation] = simulate, **parameters: Any,
 ) -> Simulation:  # fmt: skip
     """Decide and simulate."""
     market = {candles.symbol: candles for candles in symbols}

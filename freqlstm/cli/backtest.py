@@ -95,16 +95,18 @@ def build_run(file: Path | None, flags: dict[str, Any], changes: tuple[str, ...]
     """The run of ``file`` (or the defaults) with the flags that were given in place of its keys."""
     from freqlstm.run import read_run, run_of
 
-    content = read_run(file).as_dict() if file is not None else {}
-    return run_of(merged(content, flags, changes), "the command line")
-
-
-def merged(content: dict[str, Any], flags: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
-    """The tables and keys of a run file with the flags that were given in place of them."""
-    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    content = content_of(read_run(file).as_dict() if file is not None else {}, flags)
     for name in ("train", "test", "min_train", "embargo", "expanding"):
-        if name in given:
-            content.setdefault("folds", {})[name] = given.pop(name)
+        if name in content:
+            content.setdefault("folds", {})[name] = content.pop(name)
+    for name, value in parameters_of(changes).items():
+        set_parameter(content, name, value)
+    return run_of(content, "the command line")
+
+
+def content_of(content: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a run file with the flags that were given in place of some."""
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
     for name, key in (("fee", "commission"), ("slippage", "slippage")):
         if name in given:
             content.setdefault("costs", {})[key] = given.pop(name)
@@ -112,13 +114,14 @@ def merged(content: dict[str, Any], flags: dict[str, Any], changes: tuple[str, .
         raise UsageError(
             "No strategy is named. Name one with --strategy, as in --strategy lstm_rsi, or give a run file."
         )
-    for name, value in parameters_of(changes).items():
-        column, dot, parameter = name.rpartition(".")
-        table = (
-            content.setdefault("signals", {}).setdefault(column, {}) if dot else content.setdefault("parameters", {})
-        )
-        table[parameter] = value
     return {**content, **given, "pairs": list(given.get("pairs", content.get("pairs", ["BTC/USDT"])))}
+
+
+def set_parameter(content: dict[str, Any], name: str, value: Any) -> None:
+    """What ``--set NAME=VALUE`` does to the keys of a run file: a parameter of the strategy, or COLUMN.NAME of a signal."""
+    column, dot, parameter = name.rpartition(".")
+    table = content.setdefault("signals", {}).setdefault(column, {}) if dot else content.setdefault("parameters", {})
+    table[parameter] = value
 
 
 def parameters_of(changes: tuple[str, ...]) -> dict[str, Any]:
@@ -163,11 +166,11 @@ def summarize(result: Result) -> None:
             )
         )
     columns = ("after costs", "return", "Sharpe", "max. drawdown", "trades")
-    table = [(name, _percent(p["total_return"]), _number(p["sharpe"]), f"{p['max_drawdown']:.2%}", "" if n is None else n)
+    table = [(name, percent(p["total_return"]), _number(p["sharpe"]), f"{p['max_drawdown']:.2%}", "" if n is None else n)
              for name, p, n in rows]  # fmt: skip
     chance = beats["random_entries"]
     if chance["median_return"] is not None:
-        table.append(("random entries, median", _percent(chance["median_return"]), "", "", chance["trades"]))
+        table.append(("random entries, median", percent(chance["median_return"]), "", "", chance["trades"]))
     print_table(columns, table, right=columns[1:])
     costs, luck = stats["costs"], stats["luck"]
     click.echo(
@@ -187,7 +190,8 @@ def summarize(result: Result) -> None:
     click.echo(told)
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A signed percentage, or nothing."""
     return "" if value is None else f"{value:+.2%}"
 
 

@@ -42,6 +42,9 @@ VERBS = {
     "evaluate": Verb("Compare the forecasts of signals on the same rows.", "freqlstm evaluate lstm momentum"),
     "predict": Verb("Print the newest forecast of a signal.", "freqlstm predict --signal lstm"),
     "backtest": Verb("Run a strategy over candles, to an HTML tearsheet.", "freqlstm backtest --strategy lstm_rsi"),
+    "sweep": Verb(
+        "Run a strategy with every combination of parameters.", "freqlstm sweep -s lstm_rsi --set threshold=0:0.002:21"
+    ),
     "check": Verb("Prove that a plugin never peeks at the future.", "freqlstm check lstm_rsi"),
     "reproduce": Verb("Run a result again and compare.", "freqlstm reproduce RUN_ID"),
     "report": Verb("Make the tearsheet of a result again.", "freqlstm report RUN_ID"),

@@ -109,12 +109,17 @@ def build_paper_run(
     file: Path | None, flags: dict[str, Any], changes: tuple[str, ...], limits: tuple[str, ...]
 ) -> PaperRun:
     """The session of ``file`` (or the defaults) with the flags that were given in place of its keys."""
-    from freqlstm.cli.backtest import merged, parameters_of
+    from freqlstm.cli.backtest import content_of, parameters_of, set_parameter
     from freqlstm.paper_run import paper_run_of, read_paper_run
 
-    content: dict[str, Any] = {} if file is None else read_paper_run(file).as_dict()
-    risk = {**content.pop("limits", {}), **parameters_of(limits)}
-    return paper_run_of({**merged(content, flags, changes), "limits": risk}, "the command line")
+    content = content_of({} if file is None else read_paper_run(file).as_dict(), flags)
+    for name in ("train", "test", "min_train"):
+        if name in content:
+            content.setdefault("folds", {})[name] = content.pop(name)
+    for name, value in parameters_of(changes).items():
+        set_parameter(content, name, value)
+    content["limits"] = {**content.get("limits", {}), **parameters_of(limits)}
+    return paper_run_of(content, "the command line")
 
 
 def _target(exchange: str, url: str, keys: Path | None) -> tuple[Target, Any, Any]:

@@ -103,6 +103,7 @@ class Simulator(bt.Cerebro):  # type: ignore[misc]
             super()._runonce(runstrats)
             return
         broker, feeds, desks = self._broker, self.datas, strategy.desks
+        broker.heard = False
         steps = np.asarray(broker.days)
         seen = {feed: np.searchsorted(feed.days, steps, side="right") for feed in feeds}  # candles at each step
         visits = {feed: np.searchsorted(steps, feed.days).tolist() for feed in feeds}  # step of each candle
@@ -112,7 +113,6 @@ class Simulator(bt.Cerebro):  # type: ignore[misc]
             for feed in feeds:
                 feed.advance(int(seen[feed][step]) - len(feed))
             broker.next()
-            broker.notifs.clear()  # nobody listens
             strategy.next()
             following = step + 1
             if broker.at_rest:

@@ -33,6 +33,7 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
         self.refusals: list[Refusal] = []
         self.equity = array.array("d")  # at the close of each step so far
         self.idle_cash = array.array("d")
+        self.heard = True  # somebody listens to what becomes of orders
         self._unslipped: float | None = None  # price of the fill being made, before slippage
         self._limit = 0.0  # of the order being tried
         self._why = ""  # the refusal being made
@@ -82,7 +83,8 @@ class Ledger(bt.brokers.BackBroker):  # type: ignore[misc]
     def notify(self, order: Any) -> None:
         if order.status in (order.Margin, order.Rejected):
             self._refused(order, self._why)
-        super().notify(order)
+        if self.heard:
+            super().notify(order)
 
     def _refused(self, order: Any, why: str) -> None:
         symbol, row = order.data.candles.symbol, order.data.row_of(order.created.dt)

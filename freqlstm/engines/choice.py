@@ -43,9 +43,9 @@ def engine(name: str, progress: Progress = silent) -> Callable[..., Simulation]:
     return backtrader.simulate
 
 
-def require_conditions_alone(strategy: type[Any]) -> None:
+def require_conditions_alone(strategy: type[Any], instead: str = "Run it with --engine backtrader.") -> None:
     """An error for a strategy that does more than its conditions say, which the compiled engine would never ask."""
-    name, instead = strategy.__name__, "Run it with --engine backtrader."
+    name = strategy.__name__
     runs = "the compiled engine runs conditions over columns only"
     if not issubclass(strategy, Strategy):
         raise PluginError(f"{name} is a plain Backtrader strategy, and {runs}. {instead}")

@@ -136,16 +136,31 @@ def replay(
     allow_short: bool = False,
 ) -> Simulation:  # fmt: skip
     """One run over the candles of ``tape``; ``parameters`` holds all that every strategy has."""
+    made = records(tape, decisions, parameters, costs, cash, allow_short)
+    curve = pd.DataFrame(made.curve.T, index=tape.times, columns=["equity", "cash"], copy=False)
+    return Simulation(_fills(tape, made.fills), _refusals(tape, made.refusals), curve)
+
+
+class Records(NamedTuple):
+    """A run in arrays, without a Python object for each fill."""
+
+    fills: Any  # of the type kernel.LOG, in order
+    refusals: Any
+    curve: np.ndarray  # shape (2, steps): equity and cash at the close of each step
+
+
+def records(
+    tape: Tape, decisions: Mapping[str, Decisions], parameters: Mapping[str, Any], costs: Costs, cash: float,
+    allow_short: bool = False,
+) -> Records:  # fmt: skip
+    """What :func:`replay` puts names to."""
     flags = _flags(tape, decisions)
     most = int(np.count_nonzero(flags.enter_long != flags.enter_short))  # each such candle sends one entry at most
     fills, refusals = np.recarray(2 * most, kernel.LOG), np.recarray(most, kernel.LOG)
-    equity = np.empty((2, len(tape.times)))  # with cash
-    curve = kernel.Curve(equity[0], equity[1], np.empty(0), np.empty(1))
+    values = np.empty((2, len(tape.times)))
+    curve = kernel.Curve(values[0], values[1], np.empty(0), np.empty(1))
     account = _trade(tape, flags, _terms(tape, parameters, costs, allow_short), cash, fills, refusals, curve)
-    return Simulation(
-        _fills(tape, fills[: account.fills]), _refusals(tape, refusals[: account.refusals]),
-        pd.DataFrame(equity.T, index=tape.times, columns=["equity", "cash"], copy=False),
-    )  # fmt: skip
+    return Records(fills[: account.fills], refusals[: account.refusals], values)
 
 
 def summarize(
@@ -168,7 +183,7 @@ def summarize(
     return Summary(
         final, final / cash - 1.0, annual, sharpe, sortino, annual / deepest if deepest > 0 else math.nan, deepest,
         int(account.trades), int(account.wins), int(account.refused), float(account.commission),
-        account.exposed / len(tape.times) if days else 0.0,
+        int(account.exposed) / len(tape.times) if days else 0.0,
     )  # fmt: skip
 
 
@@ -179,7 +194,7 @@ def _trade(
     symbols = len(tape.symbols)
     books = np.zeros(symbols, kernel.BOOK).view(np.recarray)
     account = np.zeros(1, kernel.ACCOUNT).view(np.recarray)
-    account[0].cash = account[0].equity = account[0].peak = account[0].trough = cash
+    account[0].cash = account[0].equity = account[0].peak = account[0].lowest = cash
     queue = np.zeros(symbols, np.int64)
     kernel.trade(tape.prices, flags, terms, books, queue, account[0], fills, refusals, curve)
     return account[0]
@@ -188,6 +203,11 @@ def _trade(
 def _flags(tape: Tape, decisions: Mapping[str, Any]) -> kernel.Flags:
     """The decisions of all symbols, one after the other."""
     each = [decisions[symbol] for symbol in tape.symbols]
+    for symbol, one, rows in zip(tape.symbols, each, np.diff(tape.prices.first), strict=True):
+        if len(one.enter_long) != rows:
+            raise CandleError(
+                f"The decisions on {symbol} are of {len(one.enter_long):,} candles, and {rows:,} are traded. Cut them to those."
+            )
     enter_long, exit_long, enter_short, exit_short = (
         _joined([np.asarray(getattr(one, name), np.bool_) for one in each]) for name in CONDITIONS
     )

@@ -4,6 +4,9 @@ It does what the desks and the broker of the reference engine do, in their order
 numbers, so that what it notes is the same to the bit. It visits only the steps on which something can happen.
 
 A *step* is an open time of any symbol. A *candle* is one row of one symbol; those of all symbols are numbered through.
+
+All of it is in one file, long as it is: compiled code is cached by the text of its own file, and would not notice a
+change of another.
 """
 
 from __future__ import annotations
@@ -106,7 +109,7 @@ ACCOUNT = np.dtype([
     ("exposed", np.int64),  # steps with a position
     ("day", np.int64),  # the next evening to be noted
     ("peak", np.float64),  # of the equity so far
-    ("trough", np.float64),  # of the equity since that peak
+    ("lowest", np.float64),  # of the equity since that peak
     ("drawdown", np.float64),  # the deepest before that peak, a fraction
 ])  # fmt: skip
 
@@ -145,7 +148,7 @@ def trade(
         following = next_step(prices, terms, books, account, step)
         draw(prices, books, account, curve, step, following)
         step = following
-    account.drawdown = max(account.drawdown, 1.0 - account.trough / account.peak)
+    account.drawdown = max(account.drawdown, 1.0 - account.lowest / account.peak)
 
 
 # When something can happen.
@@ -578,15 +581,15 @@ def value(prices: Prices, books: Any, account: Any, first: int, equity: np.ndarr
 @kernel
 def watch(prices: Prices, account: Any, curve: Curve, equity: np.ndarray, first: int, end: int) -> None:
     """The deepest drawdown and the evenings among the steps from ``first`` up to ``end``; one value of ``equity``: it stays."""
-    peak, trough, drawdown = account.peak, account.trough, account.drawdown
+    peak, lowest, drawdown = account.peak, account.lowest, account.drawdown
     for at in range(len(equity)):
         worth = equity[at]
         if worth > peak:
-            drawdown = max(drawdown, 1.0 - trough / peak)
-            peak = trough = worth
-        elif worth < trough:
-            trough = worth
-    account.peak, account.trough, account.drawdown = peak, trough, drawdown
+            drawdown = max(drawdown, 1.0 - lowest / peak)
+            peak = lowest = worth
+        elif worth < lowest:
+            lowest = worth
+    account.peak, account.lowest, account.drawdown = peak, lowest, drawdown
     while account.day < len(prices.evenings) and prices.evenings[account.day] < end:
         curve.evenings[account.day] = equity[min(prices.evenings[account.day] - first, len(equity) - 1)]
         account.day += 1

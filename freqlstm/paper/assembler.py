@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from freqlstm.errors import BadAnswer
@@ -126,19 +126,26 @@ class Assembler:
 
 def streamed(kline: Mapping[str, Any]) -> Candle:
     """The candle of a stream's ``k``."""
-    return _candle(int(kline["t"]), (kline[name] for name in "ohlcv"))
+    try:
+        return _candle(int(kline["t"]), [kline[name] for name in "ohlcv"])
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise _unreadable(kline) from error
 
 
 def listed(row: Sequence[Any]) -> Candle:
     """The candle of a row of REST klines."""
-    return _candle(int(row[0]), row[1:6])
-
-
-def _candle(open_ms: int, values: Iterable[Any]) -> Candle:
     try:
-        prices = [Decimal(str(value)) for value in values]
-        if all(price.is_finite() for price in prices):
-            return Candle(open_ms, *prices)
-    except InvalidOperation:
-        pass
-    raise BadAnswer(f"The exchange sent a candle at {open_ms} ms with values that are no numbers.")
+        return _candle(int(row[0]), row[1:6])
+    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+        raise _unreadable(row) from error
+
+
+def _candle(open_ms: int, values: Sequence[Any]) -> Candle:
+    prices = [Decimal(str(value)) for value in values]
+    if not all(price.is_finite() for price in prices):
+        raise ValueError(values)
+    return Candle(open_ms, *prices)
+
+
+def _unreadable(candle: object) -> BadAnswer:
+    return BadAnswer(f"The exchange sent a candle that cannot be read: {str(candle)[:80]}")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from freqlstm.errors import BadAnswer
@@ -13,7 +14,7 @@ from freqlstm.paper.assembler import REST, STREAM, Assembler, Gap, Released, Rev
 from freqlstm.paper.client import Client, patiently
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.money import SymbolRules
-from freqlstm.paper.outcome import CLOCK, CallFailed
+from freqlstm.paper.outcome import CLOCK, Answer, CallFailed
 from freqlstm.paper.pace import Pace
 from freqlstm.paper.records import Bundle, Candle
 
@@ -149,18 +150,17 @@ class CandleStream:
             first -= min(REACH_MS, PAGE // 2 * self._assembler.step_ms)
         query = {"symbol": self._rules[symbol].id, "interval": self._timeframe, "startTime": first, "limit": PAGE}
         try:
-            rows = await self._client.ask("publicGetKlines", query, weight=2)
-            candles = self._closed(rows)
-        except CallFailed as failure:
-            if failure.code == CLOCK:
+            candles = self._closed(await self._ask(query))
+            self.asked = self._client.clock.ticks()
+            self._repaired.update(wanted)
+            self._take(symbol, wanted, candles)
+        except (CallFailed, BadAnswer) as error:
+            if isinstance(error, CallFailed) and error.code == CLOCK:
                 self._wake.set()
-            self._note("candles", symbol=symbol, error=str(failure))
-            return
-        except BadAnswer as error:
             self._note("candles", symbol=symbol, error=str(error))
-            return
-        self.asked = self._client.clock.ticks()
-        self._repaired.update(wanted)
+
+    def _take(self, symbol: str, wanted: Sequence[int], candles: Sequence[Candle]) -> None:
+        """What REST has, and proof of what it lacks."""
         now = self._client.clock.now_ms()
         if candles:
             self.last_prices.setdefault(symbol, candles[-1].close)
@@ -186,8 +186,15 @@ class CandleStream:
         """Learn the last price of every symbol."""
         for symbol, market in self._rules.items():
             query = {"symbol": market.id, "interval": self._timeframe, "limit": 1}
-            rows = await patiently(self._client, "publicGetKlines", query, weight=2)
+            rows = await patiently(partial(self._ask, query), self._client)
             self.last_prices.update((symbol, listed(row).close) for row in rows[-1:])
+
+    async def _ask(self, query: Mapping[str, Any]) -> list[Any]:
+        """Rows of REST klines."""
+        rows = await self._client.ask("publicGetKlines", query, weight=2)
+        if not isinstance(rows, list):
+            raise CallFailed("publicGetKlines", Answer(), ValueError("an answer that is no list of candles"))
+        return rows
 
     async def history(self, symbol: str, since_ms: int, until_ms: int) -> list[Candle]:
         """Closed candles that open in [since_ms, until_ms), page by page."""
@@ -198,7 +205,7 @@ class CandleStream:
                 "symbol": self._rules[symbol].id, "interval": self._timeframe, "startTime": start, "endTime": until_ms - 1,
                 "limit": PAGE,
             }  # fmt: skip
-            rows = await patiently(self._client, "publicGetKlines", query, weight=2)
+            rows = await patiently(partial(self._ask, query), self._client)
             found += self._closed(rows)
             if len(rows) < PAGE:
                 break

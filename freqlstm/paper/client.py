@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import ccxt.pro
@@ -14,8 +15,10 @@ import ccxt.pro
 from freqlstm.paper.breaker import Breaker
 from freqlstm.paper.clock import Clock
 from freqlstm.paper.keys import Keys, guard_logs
-from freqlstm.paper.outcome import Answer, CallFailed, Outcome
+from freqlstm.paper.outcome import CLOCK, Answer, CallFailed, Outcome
 from freqlstm.paper.target import Target
+
+Result = TypeVar("Result")
 
 KEEP_ALIVE_MS = 10_000  # between two pings: a dead socket is noticed after three of them
 
@@ -95,9 +98,17 @@ class Client(ccxt.pro.binance):  # type: ignore[misc]
         """Look at the exchange's clock, and set ours; milliseconds."""
         asked = self.clock.ticks()
         body = await self.ask("publicGetTime", {}, weight=1, urgent=True)
-        server = float(body["serverTime"])
+        if not isinstance(body, dict) or not isinstance(server := body.get("serverTime"), int):
+            raise CallFailed("publicGetTime", Answer(), ValueError("an answer without a time"))
         self.clock.correct(server, asked, self.clock.ticks())
-        return server
+        return float(server)
+
+    async def held(self) -> dict[str, Any]:
+        """The account, with its balances."""
+        body = await self.ask("privateGetAccount", {"omitZeroBalances": "true"}, weight=20)
+        if not isinstance(body, dict) or not isinstance(body.get("balances"), list):
+            raise CallFailed("privateGetAccount", Answer(), ValueError("an account without balances"))
+        return body
 
     # What ccxt asks its subclass
 
@@ -180,17 +191,18 @@ def _read(status: int, headers: Mapping[str, str], body: str) -> Answer:
     return Answer(status, code, str(parsed.get("msg", ""))[:200], headers, parsed.get("data"))
 
 
-async def patiently(client: Client, method: str, params: Mapping[str, Any], *, weight: int, tries: int = 6) -> Any:
+async def patiently(question: Callable[[], Awaitable[Result]], client: Client, tries: int = 6) -> Result:
     """Ask a question that changes nothing, again after failures that can pass; the last failure is raised."""
     for attempt in range(tries):
         try:
-            return await client.ask(method, params, weight=weight)
+            return await question()
         except CallFailed as failure:
-            if failure.code == -1021:
-                await client.time()
-            elif failure.outcome == Outcome.REJECTED and not failure.busy:
+            if attempt == tries - 1 or (
+                failure.outcome == Outcome.REJECTED and failure.code != CLOCK and not failure.busy
+            ):
                 raise
-            if attempt == tries - 1:
-                raise
+            if failure.code == CLOCK:
+                with suppress(CallFailed):
+                    await client.time()
         await asyncio.sleep(min(2.0, 0.1 * 2**attempt))
     raise AssertionError("the last try either answers or raises")

@@ -42,7 +42,7 @@ class Emergency:
     @property
     def busy(self) -> bool:
         """Whether it has not yet done all that was asked for."""
-        return self._working or self._switch.state not in (None, self._obeyed)
+        return self._switch.state not in (None, self._obeyed) or self._working
 
     def reason(self, order: Order) -> str:
         """Why an order that waits to be sent is not to be; empty if it is."""
@@ -55,7 +55,8 @@ class Emergency:
         if tripped is None:
             self._obeyed = None
         elif tripped != self._obeyed and not self._working:
-            self._obeyed, self._working = tripped, True
+            self._working = True  # first: other threads ask for both, in the other order
+            self._obeyed = tripped
             self._orders.spawn(self._obey(tripped[0]))
         return tripped
 
@@ -91,7 +92,7 @@ class Emergency:
         rules = self._rules[symbol]
         while True:
             try:
-                body = await self._client.ask("privateGetAccount", {"omitZeroBalances": "true"}, weight=20)
+                body = await self._client.held()
             except CallFailed:
                 await asyncio.sleep(0.5)
                 continue

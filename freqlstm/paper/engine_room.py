@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from freqlstm.errors import FreqlstmError, JournalError, PaperError
+from freqlstm.errors import ExchangeUnavailable, FreqlstmError, JournalError, PaperError
 from freqlstm.paper.account import Account, Difference, balances_of
 from freqlstm.paper.assembler import Assembler
 from freqlstm.paper.breaker import Breaker
@@ -82,7 +82,12 @@ class EngineRoom:
         """Begin, say so, and run until :meth:`leave` or something fatal."""
         self.client = Client(self.target, self._keys, self.clock, self.breaker, self, self.pace.timeout)
         try:
-            await self._begin(since_ms)
+            try:
+                await self._begin(since_ms)
+            except CallFailed as failure:
+                raise ExchangeUnavailable(
+                    f"The {self.target.name} exchange did not answer ({failure}). Try again later."
+                ) from failure
             began.set_result(None)
             works = [self.candles.watch, self._keep_house, self._keep_time, self._keep_books]
             if not self._poll:
@@ -121,15 +126,8 @@ class EngineRoom:
         )
         await self.candles.look()
         self.emergency = Emergency(
-            self._switch,
-            self.client,
-            journal,
-            self.account,
-            self.orders,
-            self.rules,
-            self.candles.last_prices,
-            self.name,
-        )
+            self._switch, self.client, journal, self.account, self.orders, self.rules, self.candles.last_prices, self.name,
+        )  # fmt: skip
         self.orders.held_back = self.emergency.reason
         journal.event("start", now, first_bar=first, wall_clock_off_ms=round(self.clock.offset_ms), mode=self.mode)
         self._live = self.orders.live = True
@@ -213,10 +211,12 @@ class EngineRoom:
         self._renew(orders, "the exchange announced that it closes the connection (serverShutdown)")
 
     def on_trouble(self, what: str, error: Exception) -> None:
-        if isinstance(error, JournalError):
-            self.fail(str(error))
-        else:
+        try:
+            if isinstance(error, JournalError):
+                raise error
             self._journal.event("trouble", self.clock.now_ms(), what=what, error=f"{type(error).__name__}: {error}")
+        except JournalError as failure:
+            self.fail(str(failure))
 
     def _renew(self, orders: bool, why: str) -> None:
         if orders:
@@ -273,7 +273,7 @@ class EngineRoom:
             differences: list[Difference] = []
             for attempt in range(TRIES):
                 try:
-                    account = await self.client.ask("privateGetAccount", {"omitZeroBalances": "true"}, weight=20)
+                    account = await self.client.held()
                 except CallFailed:
                     break
                 differences = self.account.differences(balances_of(account))
@@ -284,7 +284,7 @@ class EngineRoom:
                 await self.orders.recover()
                 await self.orders.look_again()
             else:
-                if await was_reset(self.client, self._journal, self.account, self.pace):
+                if await self._was_reset():
                     self.fail(
                         "The exchange no longer knows orders that it had accepted: it was reset. Start again: a new epoch begins."
                     )
@@ -292,6 +292,12 @@ class EngineRoom:
                 self.halt(
                     "ledger", f"The account holds {'; '.join(map(str, differences))}. No entries until they agree."
                 )
+
+    async def _was_reset(self) -> bool:
+        try:
+            return await was_reset(self.client, self._journal, self.account, self.pace)
+        except ExchangeUnavailable:  # it does not say
+            return False
 
     async def _keep_house(self) -> None:
         looked = self.clock.ticks()

@@ -233,7 +233,7 @@ class Gateway:
 
     def balances(self) -> dict[str, Balance]:
         """What the account holds now, by REST."""
-        return balances_of(self._ask(self._room.client.ask("privateGetAccount", {}, weight=20)))
+        return balances_of(self._ask(self._room.client.held()))
 
     def wallet(self) -> dict[str, Balance]:
         """What the account held when it was last told of, by stream or at the start: at once, without asking."""

@@ -134,6 +134,10 @@ class Tracker:
             try:
                 rows = await self._client.ask("privateGetMyTrades", query, weight=5) if cid in self._ending else []
                 self._take(order, [traded(row, order.intent.symbol, cid) for row in rows])
+            except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+                self._journal.event(
+                    "trades", self._client.clock.now_ms(), cid=cid, error=f"they cannot be read: {error!r}"
+                )
             except CallFailed as failure:
                 if failure.code == CLOCK:
                     await self._quietly(self._client.time())

@@ -106,9 +106,11 @@ def test_memory_does_not_grow() -> None:
 def test_candles_that_cannot_be_are_refused() -> None:
     with pytest.raises(BadAnswer, match="no multiple of the timeframe"):
         assembler().offer("A/B", [dataclasses.replace(candle(0), open_ms=5)], STREAM, 0)
-    for value in ("x", "NaN", "Infinity"):
-        with pytest.raises(BadAnswer, match="values that are no numbers"):
-            listed([0, "1", "2", "1", value, "5"])
+    for row in ([0, "1", "2", "1", "x", "5"], [0, "1", "2", "1", "NaN", "5"], [0, "1"], [], "code", {"code": 1}, None):
+        with pytest.raises(BadAnswer, match="a candle that cannot be read"):
+            listed(row)  # type: ignore[arg-type]
+    with pytest.raises(BadAnswer, match="a candle that cannot be read"):
+        streamed({"t": 1})
     kline = {"t": 60_000, "o": "1.10", "h": "2", "l": "1", "c": "1.5", "v": "7", "x": True}
     assert streamed(kline) == Candle(60_000, *map(Decimal, ("1.1", "2", "1", "1.5", "7")))
     assert streamed(kline).floats == (1.1, 2.0, 1.0, 1.5, 7.0)

@@ -214,3 +214,16 @@ def test_two_traders_on_one_journal_are_refused(world: World) -> None:
 
 def test_keys_error_is_a_paper_error() -> None:
     assert issubclass(KeysError, PaperError)
+
+
+def test_the_client_hides_nothing_of_ccxt_but_what_it_means_to() -> None:
+    import ccxt.pro
+
+    from freqlstm.paper.client import Client
+
+    ours = {name for name, value in vars(Client).items() if getattr(value, "__module__", "") == Client.__module__}
+    assert {name for name in ours if hasattr(ccxt.pro.binance, name)} == {
+        "__init__", "nonce", "handle_errors", "get_exceptions_by_url", "is_spot_url", "handle_message", "handle_ohlcv",
+        "handle_order_update", "handle_balance", "handle_user_data_stream_subscribe", "handle_event_stream_terminated",
+        "on_connected",
+    }  # fmt: skip

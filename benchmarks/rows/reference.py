@@ -1,37 +1,29 @@
-"""One backtest of a year of 1-minute candles: freqlstm's engine against Backtrader fed by PandasData.
+"""One backtest in Backtrader, freqlstm's way and as it is commonly written.
 
-All three run the rules of the shipped strategy rsi_bollinger from candles to fills and equity, on the same candles and
-with the same costs, and are required to fill the same orders at the same prices.
+All run the rules of the shipped strategy rsi_bollinger from candles to fills and equity, on the same candles and with
+the same costs, and are required to fill the same orders at the same prices.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import backtrader as bt
-import numpy as np
 import pandas as pd
 
-from benchmarks.measure import Figures, interleaved, peak_mb
+from benchmarks.ground import SYMBOL, Ground, make, market_name, read_candles
+from benchmarks.measure import Variant
+from benchmarks.row import Measured, Row, at_least
 from freqlstm.bars import Bars
 from freqlstm.candles import COLUMNS, Candles
 from freqlstm.costs import Costs, market_rules
 from freqlstm.engines.backtrader import simulate
 from freqlstm.plugins import shipped
-from freqlstm.progress import Progress
 from freqlstm.strategy import check_parameters, decide
 
-ROWS = 525_600  # a year of minutes
-SYMBOL = "BTC/USDT"
-RECORDED = Path("candles", "BINANCE_BTCUSDT_1m_20210101_20231231.parquet")
 COSTS = Costs(commission=0.001, slippage=0.0001)
 RULES = market_rules(SYMBOL)
 CASH = 1_000_000.0
@@ -39,6 +31,41 @@ STRATEGY: Any = shipped("strategy", "rsi_bollinger").load()
 SETTINGS = check_parameters(STRATEGY, {})
 
 Fills = list[tuple[int, float, float]]  # (row, size, price)
+
+
+def rows(ground: Ground) -> list[Row]:
+    """One row."""
+    bars = ground.pick(131_400, 2_500)
+    file = ground.candles(bars)
+
+    def variant(name: str, key: str) -> Variant:
+        return Variant(name, "reference:backtest", {"key": key, "file": file})
+
+    def note(row: Measured) -> str:
+        return f"{row.ours.told['count']:,} identical fills, {bars / row.ours.seconds:,.0f} bars/s"
+
+    return [
+        Row(
+            "backtrader", f"backtest in Backtrader, {bars:,} bars of {market_name()}", variant("freqlstm", "freqlstm"),
+            [
+                variant("Backtrader, PandasData, columns as extra lines", "columns"),
+                variant("Backtrader, PandasData, bt.indicators", "indicators"),
+            ],
+            [at_least(20)], same=("fills",), note=note, prepare=lambda: make(file),
+        )
+    ]  # fmt: skip
+
+
+def backtest(key: str, file: str) -> dict[str, Any]:
+    """From candles to fills and equity."""
+    candles = read_candles(file)
+    work = VARIANTS[key]
+    work(candles.rows(0, min(len(candles), 2_000)))  # whatever is imported or compiled at a first call
+    start = time.perf_counter()
+    fills = work(candles)
+    seconds = time.perf_counter() - start
+    exact = repr([(row, float(size), float(price)) for row, size, price in fills])
+    return {"seconds": seconds, "count": len(fills), "fills": hashlib.sha256(exact.encode()).hexdigest()}
 
 
 def freqlstm_engine(candles: Candles) -> Fills:
@@ -148,79 +175,8 @@ def _stock(strategy: type[Commonly], data: Any) -> Fills:
     return fills
 
 
-VARIANTS: dict[str, tuple[str, Callable[[Candles], Fills]]] = {
-    "freqlstm": ("freqlstm", freqlstm_engine),
-    "columns": ("Backtrader, PandasData, columns as extra lines", backtrader_columns),
-    "indicators": ("Backtrader, PandasData, bt.indicators", backtrader_indicators),
+VARIANTS: dict[str, Callable[[Candles], Fills]] = {
+    "freqlstm": freqlstm_engine,
+    "columns": backtrader_columns,
+    "indicators": backtrader_indicators,
 }
-
-
-def market(rows: int) -> tuple[Candles, str]:
-    """The candles and what to call them: BTC/USDT of 2023 where it is recorded, else a seeded random walk.
-
-    The one gap of 2023 is closed, so that indicators that know of no gaps see the same candles as those that do.
-    """
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    path = Path(os.environ.get("FREQLSTM_DATA_DIR", beside)) / RECORDED
-    if path.is_file():
-        table = pd.read_parquet(path).set_index("time")
-        table, name = table.loc["2023-01-01":"2023-12-31"].iloc[:rows], "BTC/USDT 1m of 2023, its one gap closed"
-    else:
-        table, name = _random_walk(rows), "a seeded random walk"
-    times = pd.date_range("2023-01-01", periods=len(table), freq="min", tz="UTC")
-    return Candles.from_frame(table[list(COLUMNS)].set_axis(times), SYMBOL, "1m"), name
-
-
-def _random_walk(rows: int) -> pd.DataFrame:
-    random = np.random.default_rng(2023)
-    close = 20_000 * np.exp(np.cumsum(random.normal(0, 5e-4, rows)))
-    open_ = np.concatenate([[20_000.0], close[:-1]])
-    wick = np.abs(random.normal(0, 2e-4, (2, rows)))
-    prices = {
-        "open": open_, "high": np.maximum(open_, close) * (1 + wick[0]), "low": np.minimum(open_, close) * (1 - wick[1]),
-        "close": close, "volume": random.lognormal(0, 1, rows),
-    }  # fmt: skip
-    return pd.DataFrame(prices).round(2).clip(lower=0.01)
-
-
-def measure(rows: int, rounds: int, progress: Progress) -> dict[str, Any]:
-    """Figures of every variant, and what they were measured on; an error if the fills of two differ."""
-    candles, name = market(rows)
-    with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder, "candles.npy"))
-        np.save(file, candles.frame.to_numpy())
-        figures = interleaved({key: ["-m", "benchmarks.bench_feed", key, file] for key in VARIANTS}, rounds, progress)
-    if len({one.told["fills"] for one in figures.values()}) != 1:
-        raise RuntimeError(f"The fills differ: { {key: one.told for key, one in figures.items()} }.")
-    fastest = figures["freqlstm"].seconds
-
-    def row(key: str, one: Figures) -> dict[str, Any]:
-        return {
-            "engine": VARIANTS[key][0], "seconds": round(one.seconds, 3), "bars_per_second": round(len(candles) / one.seconds),
-            "peak_mb": round(one.peak_mb), "times_as_long": round(one.seconds / fastest, 1),
-        }  # fmt: skip
-
-    return {
-        "what": f"rsi_bollinger on {name}: {len(candles):,} candles, {figures['freqlstm'].told['count']:,} identical fills",
-        "rounds": rounds,
-        "rows": [row(key, one) for key, one in figures.items()],
-    }
-
-
-def child(key: str, file: str) -> None:
-    """Run one variant and print its seconds, peak memory, number of fills, and their digest."""
-    table = np.load(file)
-    times = pd.date_range("2023-01-01", periods=len(table), freq="min", tz="UTC")
-    candles = Candles.from_frame(pd.DataFrame(table, columns=list(COLUMNS), index=times), SYMBOL, "1m")
-    work = VARIANTS[key][1]
-    start = time.perf_counter()
-    fills = work(candles)
-    seconds = time.perf_counter() - start
-    digest = hashlib.sha256(repr([(row, float(size), float(price)) for row, size, price in fills]).encode()).hexdigest()
-    sys.stdout.write(
-        json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "count": len(fills), "fills": digest}) + "\n"
-    )
-
-
-if __name__ == "__main__":
-    child(*sys.argv[1:])
