@@ -172,12 +172,9 @@ class _Accounting:
             )
             for name, forecast in forecasts.items()
         }
-        first = next(iter(job.market.values()))
         returns = stats.daily_returns(equity["equity"], job.cash)
         low, high = stats.sharpe_interval(returns, seed=job.seed)
-        tried = ledger.trials(
-            self.project.ledger, first.exchange, first.timeframe, list(job.market), job.start.isoformat(), job.end.isoformat()
-        )  # fmt: skip
+        tried = np.nan_to_num(ledger.trials(self.project.ledger, job.stretch))
         made = stats.performance(equity["equity"], job.cash)
         figures: dict[str, Any] = {
             "performance": made,
@@ -194,7 +191,7 @@ class _Accounting:
             "luck": {
                 "configurations_tried": len(tried),
                 "deflated_sharpe": stats.deflated_sharpe(
-                    returns, [each or 0.0 for each in tried] or [made["sharpe"] or 0.0]
+                    returns, tried if len(tried) else np.array([made["sharpe"] or 0.0])
                 ),
                 "sharpe_low": low,
                 "sharpe_high": high,
