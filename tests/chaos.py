@@ -277,6 +277,11 @@ def verdict(report: Report, path: Path, truth: dict[str, Any], candles: dict[str
             State.INTENT,
         ):  # an intent was not sent
             wrong.append(f"{cid} is {order.state} in the journal and unknown to the exchange")
+    short = [
+        order.cid for order in ours.values() if order.state is State.REJECTED and "insufficient balance" in order.note
+    ]
+    if short:
+        wrong.append(f"{len(short)} orders were for more than there is, such as {short[0]}")
     known = {(fill.symbol.replace("/", ""), fill.trade_id): fill for fill in journal.fills()}
     trades = {(row["symbol"], row["id"]): row for row in account["trades"]}
     report.fills = len(trades)
@@ -349,7 +354,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--kill-every", type=float, default=5.0)
-    parser.add_argument("--mutation", default="")
+    parser.add_argument("--mutation", default="", help="One of those in mutant.py: what is wrong must be found.")
     given = parser.parse_args()
     failed = False
     for seed in given.seed or [1]:
