@@ -200,8 +200,7 @@ def chaos(
                 time.sleep(dice.random() * 2 * pause)
             floor.do(floor.sandbox.venue.faults.clear)
             calm(trader, root, 60.0)
-            floor.do(lambda: floor.sandbox.run(0.0))
-            time.sleep(3.0)
+            floor.do(lambda: floor.sandbox.run(0.0))  # and the trader ends at once: its clock still runs
         finally:
             trader.end()
         truth = floor.do(floor.sandbox.venue.truth)

@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pandas as pd
 from conftest import SHARED
 from paper.exchange import Floor, traded
 from paper.test_parity import FILES, START, TRICKS, market_of, run_of, same
@@ -15,6 +16,7 @@ from paper.test_parity import FILES, START, TRICKS, market_of, run_of, same
 from freqlstm.paper_report import account
 from freqlstm.project import Project
 
+WHOLE = pd.Timestamp("2021-05-20", tz="UTC")  # from here on no minute of the four symbols is missing
 CASES = {
     "plain": (("BTC/USDT",), {}),
     "stops": (("BTC/USDT",), {"oversold": 40, "overbought": 60, "trailing_stop": 0.005}),
@@ -33,7 +35,8 @@ def main() -> int:
         pairs, parameters = CASES[case]
         root = Path(tempfile.mkdtemp(prefix="parity-"))
         began = time.monotonic()
-        with Floor(market_of(SHARED, pairs, bars), start=int(START.value // 10**6)) as floor:
+        start = START if len(pairs) == 1 else WHOLE
+        with Floor(market_of(SHARED, pairs, bars, start), start=int(start.value // 10**6)) as floor:
 
             def trick(bar: int, floor: Floor = floor) -> None:
                 if given.tricks and bar % given.tricks == 0:

@@ -28,9 +28,11 @@ BOLD = {
 TRICKS = ("kline_duplicate", "kline_late", "kline_unfinished", "kline_out_of_order", "kline_missing")
 
 
-def market_of(real_data: Path, pairs: tuple[str, ...], bars: int, before: int = 2) -> dict[str, Candles]:
-    """Recorded minutes from START on, and so many days before."""
-    first, last = START - pd.Timedelta(days=before), START + pd.Timedelta(minutes=bars)
+def market_of(
+    real_data: Path, pairs: tuple[str, ...], bars: int, start: pd.Timestamp = START, before: int = 2
+) -> dict[str, Candles]:
+    """Recorded minutes from ``start`` on, and so many days before."""
+    first, last = start - pd.Timedelta(days=before), start + pd.Timedelta(minutes=bars)
     return {pair: read_real(real_data, FILES[pair], pair, "1m").between(first, last) for pair in pairs}
 
 
