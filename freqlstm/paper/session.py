@@ -196,7 +196,7 @@ class Session:
             for event in entry.news:
                 self.broker.dispatch.take(event)
             last = number == len(entries)
-            late = self._age(entry.open_ms) > 1.5
+            late = self._age(entry.open_ms) > STALE
             self.route.still = lambda intent, last=last, late=late: last and (intent.reduces or not late)  # type: ignore[misc]
             self.deliberation.append(entry.candles)
             self.deliberation.remember(entry.said)
