@@ -223,6 +223,51 @@ def test_a_plain_backtrader_strategy_trades_the_same_and_hears_of_its_trades() -
     assert len(ran.closed) == len(made) // 2
 
 
+def test_a_strategy_with_its_own_next_reads_its_predictions_and_nan_before_the_first_bar() -> None:
+    candles = make_candles(200, seed=12)
+    table = pd.DataFrame({"prediction": np.sin(np.arange(200) / 5)}, index=candles.time)
+
+    class Own(Strategy):
+        signals = {"prediction": "lstm"}
+
+        def next(self) -> None:
+            before = self.prediction[-3]
+            if not self.position and self.prediction[0] > 0.5 and not before > 0.9:
+                self.buy(size=1.0, exectype=bt.Order.Limit, price=self.data.close[0] * 1.001)
+            elif self.position and self.prediction[0] < -0.5:
+                self.close()
+
+    ours = run(Own, candles, costs=COSTS, rules=LOTS, predictions={"BTC/USDT": table})
+    counter = Counter(in_base=False, tick="0.00000001")
+    broker = PaperBroker(counter, 1000.0, COSTS, lambda kind, text: None)
+    trade_live(Own, {"BTC/USDT": candles}, None, counter, broker, predictions={"BTC/USDT": table})
+    made = broker.holdings.fills
+    assert len(made) >= 8
+    assert [(fill.row, fill.size) for fill in made] == [(fill.row, fill.size) for fill in ours.fills]
+    np.testing.assert_allclose([fill.price for fill in made], [fill.price for fill in ours.fills], rtol=1e-9)
+
+
+def test_what_paper_does_not_trade_is_refused_by_name() -> None:
+    candles = candles_of(*flat(100, 6))
+
+    class Odd(bt.Strategy):
+        def next(self) -> None:
+            if len(self) == 2:
+                self.buy_bracket(size=1.0, limitprice=110, stopprice=90)
+                self.sell(size=1.0)
+                self.buy(size=0.001)
+                self.buy(size=50.0)
+
+    broker = PaperBroker(Counter(), 1000.0, COSTS, lambda kind, text: None)
+    trade_live(Odd, {"BTC/USDT": candles}, None, Counter(), broker)
+    reasons = [refusal.why for refusal in broker.refusals]
+    assert "are not traded on paper" in reasons[0]
+    assert "this market does not allow selling short" in reasons
+    assert "worth 0.10, below the minimum notional of 5" in reasons
+    assert any(why.startswith("costs 5,005.00 with commission, and there are") for why in reasons)
+    assert not broker.holdings.fills
+
+
 def test_all_symbols_of_a_bar_are_one_step_of_a_strategy_also_where_one_has_no_candle() -> None:
     first = make_candles(60, seed=1)
     second = make_candles(60, seed=2, symbol="ETH/USDT")
