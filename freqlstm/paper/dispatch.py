@@ -15,9 +15,8 @@ from typing import Any
 import backtrader as bt
 
 from freqlstm.paper.holdings import Holdings, Tell
-from freqlstm.paper.money import nearest_tick
 from freqlstm.paper.records import BUY, LIMIT, MARKET, SELL, STOP, Intent, Order, OrderEvent, State
-from freqlstm.paper.ticket import Exchange, Ticket
+from freqlstm.paper.ticket import Exchange, Ticket, reached_at
 
 KEPT = 1000  # ids of orders, of which a late fill still finds what it was for
 
@@ -119,7 +118,7 @@ class Dispatch:
         quantity = rules.floor(wanted)
         if quantity <= 0:
             return None
-        price = None if kind == MARKET else nearest_tick(Decimal(repr(ticket.level)), rules.tick)
+        price = None if kind == MARKET else reached_at(ticket, rules.tick)
         step = int(feed.candles.step.total_seconds() * 1000)
         return Intent(
             ticket.cid, ticket.symbol, BUY if order.isbuy() else SELL, kind, quantity, self.now_ms,
@@ -182,7 +181,7 @@ class Dispatch:
             return
         best = max(stops, key=lambda each: each.level)
         resting = next((each for each in mine if each.resting is not None), None)
-        price = nearest_tick(Decimal(repr(best.level)), self.exchange.rules(symbol).tick)
+        price = reached_at(best, self.exchange.rules(symbol).tick)
         if resting is None:
             self._rest(best)
         elif resting is best:

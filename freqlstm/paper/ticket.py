@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Protocol
 
 import backtrader as bt
@@ -74,3 +74,15 @@ class Ticket:
     def level(self) -> float:
         """The price that it waits for, before it is rounded to the exchange's tick."""
         return float(self.order.created.price)
+
+
+def reached_at(ticket: Ticket, tick: Decimal) -> Decimal:
+    """The price on the exchange's grid that the market reaches exactly when it reaches the ticket's level.
+
+    What waits below the market lies on the tick at or below its level, what waits above on the one at or above.
+    """
+    price = Decimal(repr(ticket.level))
+    if not tick:
+        return price
+    below = (ticket.kind == STOP) == bool(ticket.order.issell())
+    return (price / tick).to_integral_value(ROUND_FLOOR if below else ROUND_CEILING) * tick

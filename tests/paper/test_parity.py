@@ -12,7 +12,7 @@ from paper.exchange import Floor, traded
 
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs
-from freqlstm.paper.reconcile import CURRENCY, PRICE
+from freqlstm.paper.reconcile import CURRENCY, EQUITY, PRICE
 from freqlstm.paper_report import Account, account
 from freqlstm.paper_run import PaperRun
 from freqlstm.project import Project
@@ -46,7 +46,7 @@ def same(made: Account, bars: int, trades: int) -> None:
     found = made.reconciliation
     assert found.bars == bars
     assert found.decisions_equal == found.decisions_compared == bars * len(made.result.market)
-    assert set(found.causes) <= {CURRENCY, PRICE}, found.causes
+    assert set(found.causes) <= {CURRENCY, PRICE, EQUITY}, found.causes
     assert found.session_trades == found.backtest_trades >= trades
     for each in found.differences:
         if each.cause == PRICE:  # a stop at an exchange lies on a tick
