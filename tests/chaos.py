@@ -148,7 +148,7 @@ def trouble(floor: Floor, dice: random.Random) -> None:
     """One moment of bad luck."""
     sandbox = floor.sandbox
     draw = dice.random()
-    if draw < 0.55:
+    if draw < 0.6:
         kind = dice.choice(AFTER + BEFORE)
         path, method = dice.choice(
             ((ORDER, "POST"), (ORDER, "GET"), (ORDER, "DELETE"), (REPLACE, "POST"), (TRADES, "GET"), (KLINES, "GET"))
@@ -162,7 +162,7 @@ def trouble(floor: Floor, dice: random.Random) -> None:
         where = "user" if kind == "terminate" else where
         floor.do(lambda: sandbox.strike(kind, where, **DETAILS.get(kind, {})))
         return
-    if len(sandbox.venue.faults.waiting) < 30:  # what is armed has to happen
+    if len(sandbox.venue.faults.waiting) < 60:  # what is armed has to happen
         floor.do(lambda: sandbox.arm(kind, **options))
 
 
