@@ -57,7 +57,9 @@ class Client(ccxt.pro.binance):  # type: ignore[misc]
                     "fetchMarkets": {"types": ["spot"]},
                     "fetchMargins": False,
                     "adjustForTimeDifference": False,  # the clock does that, all the time
-                    "warnOnFetchOpenOrdersWithoutSymbol": False,
+                    "ordersLimit": 100,  # of its own caches, which nobody here reads
+                    "tradesLimit": 100,
+                    "OHLCVLimit": 100,
                 },
             }
         )

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Any
 
 from freqlstm.errors import ExchangeUnavailable, FreqlstmError, JournalError, PaperError
-from freqlstm.paper.account import Account, Difference, balances_of
+from freqlstm.paper.account import Account, balances_of
 from freqlstm.paper.assembler import Assembler
+from freqlstm.paper.audit import Audit
 from freqlstm.paper.breaker import Breaker
 from freqlstm.paper.candle_stream import CandleStream
 from freqlstm.paper.client import Client
@@ -26,7 +27,7 @@ from freqlstm.paper.orders import Orders
 from freqlstm.paper.outcome import TOO_LITTLE, CallFailed
 from freqlstm.paper.pace import Pace
 from freqlstm.paper.records import Bundle, Halt, Health, OrderEvent
-from freqlstm.paper.recovery import TRIES, reach, read_account, read_rules, recover, was_reset
+from freqlstm.paper.recovery import reach, read_account, read_rules, recover
 from freqlstm.paper.target import Target
 
 LOG = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class EngineRoom:
     candles: CandleStream
     stream: OrderStream
     emergency: Emergency
+    audit: Audit
 
     def __init__(
         self,
@@ -74,7 +76,6 @@ class EngineRoom:
         self._over = asyncio.Event()
         self._connected = {True: 0.0, False: 0.0}  # when (clock ticks): of orders, of candles
         self._reconnects = -2  # the first two connections are none
-        self._doubt = asyncio.Event()  # the account may not hold what it must
 
     # Life
 
@@ -89,7 +90,7 @@ class EngineRoom:
                     f"The {self.target.name} exchange did not answer ({failure}). Try again later."
                 ) from failure
             began.set_result(None)
-            works = [self.candles.watch, self._keep_house, self._keep_time, self._keep_books]
+            works = [self.candles.watch, self._keep_house, self._keep_time, self.audit.keep]
             if not self._poll:
                 works += [self.candles.listen, self.stream.listen]
             running = [asyncio.ensure_future(self._guarded(work)) for work in works]
@@ -129,6 +130,9 @@ class EngineRoom:
             self._switch, self.client, journal, self.account, self.orders, self.rules, self.candles.last_prices, self.name,
         )  # fmt: skip
         self.orders.held_back = self.emergency.reason
+        self.audit = Audit(
+            self.client, journal, self.account, self.orders, self.pace, self.halt, self.resume, self.fail
+        )
         journal.event("start", now, first_bar=first, wall_clock_off_ms=round(self.clock.offset_ms), mode=self.mode)
         self._live = self.orders.live = True
 
@@ -232,10 +236,10 @@ class EngineRoom:
         self._deliver(bundle)
 
     def _emit(self, event: OrderEvent) -> None:
-        if event.order.note.startswith(TOO_LITTLE):
-            self._doubt.set()
         if self._live:
             self._told(event)
+            if event.order.note.startswith(TOO_LITTLE):
+                self.audit.doubt.set()
 
     def _look_up(self) -> None:
         """Reports may have passed unheard: ask where every order stands."""
@@ -262,42 +266,6 @@ class EngineRoom:
                 wait = min(1.0, wait)
             else:
                 self.resume("clock")
-
-    async def _keep_books(self) -> None:
-        """Compare ledger and balances now and then; while they differ, no entries, and after a reset nothing at all."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.pace.audit):
-                    await self._doubt.wait()
-            self._doubt.clear()
-            differences: list[Difference] = []
-            for attempt in range(TRIES):
-                try:
-                    account = await self.client.held()
-                except CallFailed:
-                    break
-                differences = self.account.differences(balances_of(account))
-                if not differences:
-                    self.resume("ledger")
-                    break
-                await asyncio.sleep(self.pace.tick * 2**attempt)  # a fill may be on its way
-                await self.orders.recover()
-                await self.orders.look_again()
-            else:
-                if await self._was_reset():
-                    self.fail(
-                        "The exchange no longer knows orders that it had accepted: it was reset. Start again: a new epoch begins."
-                    )
-                    return
-                self.halt(
-                    "ledger", f"The account holds {'; '.join(map(str, differences))}. No entries until they agree."
-                )
-
-    async def _was_reset(self) -> bool:
-        try:
-            return await was_reset(self.client, self._journal, self.account, self.pace)
-        except ExchangeUnavailable:  # it does not say
-            return False
 
     async def _keep_house(self) -> None:
         looked = self.clock.ticks()

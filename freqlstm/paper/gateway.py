@@ -71,6 +71,7 @@ class Gateway:
         )  # fmt: skip
         self._room.on_bar = self._profit_today  # so that a day begins with its first bar, not with its first order
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._mutex = threading.Lock()
         self._day: tuple[int, Decimal] | None = None  # (days since 1970, profit with which it began)
@@ -92,13 +93,15 @@ class Gateway:
         try:
             began.result()
         except BaseException:
+            if self._task is not None:  # it was interrupted by a key, not by an error of its own
+                self._call(self._task.cancel)
             self._thread.join()
             self._thread = None
             raise
 
     def _run(self, since_ms: int | None, began: concurrent.futures.Future[None]) -> None:
         async def live() -> None:
-            self._loop = asyncio.get_running_loop()
+            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
             await self._room.live(since_ms, began)
 
         try:
@@ -106,7 +109,7 @@ class Gateway:
         except BaseException as error:
             if not began.done():
                 began.set_exception(error)
-            else:
+            elif not isinstance(error, asyncio.CancelledError):
                 self.bundles.put(Halt(f"The gateway failed ({type(error).__name__}: {error}).", final=True))
                 raise
 

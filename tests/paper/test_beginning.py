@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import logging
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -227,3 +229,18 @@ def test_the_client_hides_nothing_of_ccxt_but_what_it_means_to() -> None:
         "handle_order_update", "handle_balance", "handle_user_data_stream_subscribe", "handle_event_stream_terminated",
         "on_connected",
     }  # fmt: skip
+
+
+def test_a_start_that_is_interrupted_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.arm("slow_answer", path="/api/v3/account", seconds=0.5)
+    gateway = world.gateway(started=False)
+
+    def interrupted(self: object, timeout: float | None = None) -> None:
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(concurrent.futures.Future, "result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gateway.start()
+    monkeypatch.undo()
+    assert gateway._thread is None

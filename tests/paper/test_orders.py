@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from paper_world import BTC, World, agrees, becomes, events, final, intent, trading, until
+from paper_world import BTC, World, agrees, becomes, bundles, events, final, intent, trading, until
 
 from freqlstm.paper.limits import Limits
 from freqlstm.paper.records import LIMIT, SELL, STOP, State
@@ -204,3 +204,35 @@ def test_too_little_balance_is_said_in_one_line(world: World) -> None:
     assert order.state == State.REJECTED
     assert order.note.startswith("too little balance: ")
     agrees(world, gateway)
+
+
+def test_a_day_that_lost_too_much_sees_no_more_entries_and_still_exits(world: World) -> None:
+    gateway = trading(world, limits=Limits(max_daily_loss=Decimal("0.1")))
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED  # its commission alone is 0.2
+    entry = gateway.submit(intent(gateway, 2))
+    assert entry.state == State.REJECTED
+    assert entry.note.endswith("was lost since 00:00 UTC: max_daily_loss is 0.1")
+    assert final(gateway, gateway.submit(intent(gateway, 3, SELL, quantity="0.00999"))).state == State.FILLED
+    agrees(world, gateway)
+
+
+def test_a_loop_of_orders_is_stopped_by_their_count(world: World) -> None:
+    gateway = trading(world, limits=Limits(max_orders_per_bar=2, max_orders_per_hour=3))
+    states = [gateway.submit(intent(gateway, seq, quantity="0.001")).state for seq in range(3)]
+    assert states == [State.SENT, State.SENT, State.REJECTED]
+    world.step()
+    bundles(gateway, 1)
+    assert gateway.submit(intent(gateway, 5, quantity="0.001")).state == State.SENT
+    late = gateway.submit(intent(gateway, 6, quantity="0.001"))
+    assert "3 orders were sent within an hour" in late.note
+    assert gateway.settle()
+    agrees(world, gateway)
+
+
+def test_a_position_counts_what_is_still_being_bought(world: World) -> None:
+    gateway = trading(world, limits=Limits(max_position=Decimal(300)))
+    last = gateway.last_price(BTC)
+    assert last is not None
+    resting = gateway.submit(intent(gateway, kind=LIMIT, price=f"{last * Decimal('0.95'):.2f}"))
+    assert resting.state == State.SENT
+    assert "max_position is 300" in gateway.submit(intent(gateway, 2)).note
