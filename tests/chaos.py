@@ -295,7 +295,7 @@ def verdict(report: Report, path: Path, truth: dict[str, Any], candles: dict[str
         ):
             wrong.append(f"fill {key} is not what the exchange says")
     wrong.extend(ledger_wrong(journal, account["balances"]))
-    wrong.extend(bars_wrong(journal, candles))
+    wrong.extend(bars_wrong(journal, candles, truth["open_time"]))
     journal.close()
 
 
@@ -328,10 +328,15 @@ def ledger_wrong(journal: Journal, balances: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def bars_wrong(journal: Journal, candles: dict[str, Candles]) -> list[str]:
-    """Bars that are not those of the market, or that an order was sent on though they came too late."""
+def bars_wrong(journal: Journal, candles: dict[str, Candles], stopped: int) -> list[str]:
+    """Bars that are not those of the market, or that an order was sent on though they came too late.
+
+    The candle that was forming when the market was ``stopped`` never closes there, but does by a clock that goes on.
+    """
     wrong = []
     for symbol, candle, _ in journal.delivered():
+        if candle.open_ms >= stopped:
+            continue
         row = candles[symbol].frame.loc[[_moment(candle.open_ms)]]
         if tuple(row.iloc[0]) != candle.floats:
             wrong.append(f"the bar {candle.open_ms} of {symbol} is not that of the market")
