@@ -53,9 +53,7 @@ class Bars:
         self._predictions = predictions if predictions is not None else pd.DataFrame(index=candles.time)
         self.without = without
         self._memory: dict[Any, Any] = {}
-        segment = candles.segment
-        broken = len(segment) > 0 and segment[-1] > 0
-        self._stretches = Stretches(candles.time, segment) if broken else None
+        self._stretches = Stretches(candles.time, candles.segment) if len(candles.starts) > 1 else None
 
     def __getattr__(self, name: str) -> Column | Absent:
         if name.startswith("_"):
@@ -129,7 +127,7 @@ class Bars:
 
     def ready(self) -> np.ndarray:
         """Shape (bars,), bool: where every indicator handed out is warm and every prediction handed out is there."""
-        ready = self.candles.segment_age >= self.warmup
+        ready = self.candles.aged(self.warmup)
         for name in self._predictions.columns:
             if name in self._memory:
                 ready &= self._predictions[name].notna().to_numpy()

@@ -135,29 +135,36 @@ class Candles:
         return alone.between(self.time[0], last_close - other.step + pd.Timedelta(1, "ns"))
 
     @cached_property
-    def segment(self) -> np.ndarray:
-        """Shape (rows,), int: the number of the unbroken stretch each row belongs to, counted from 0.
+    def starts(self) -> np.ndarray:
+        """Shape (stretches,), int: the first row of every unbroken stretch.
 
         A new stretch begins wherever the distance to the candle before is not exactly one step.
         """
         if not len(self):
             return np.zeros(0, dtype=np.int64)
-        broken = np.diff(self.time.as_unit("ns").asi8) != self.step.value
-        return np.concatenate([[0], np.cumsum(broken)])
+        broken = np.diff(self.time.asi8) != self.step // pd.Timedelta(1, self.time.unit)
+        return np.concatenate([[0], np.flatnonzero(broken) + 1])
+
+    @cached_property
+    def segment(self) -> np.ndarray:
+        """Shape (rows,), int: the number of the unbroken stretch each row belongs to, counted from 0."""
+        return np.repeat(np.arange(len(self.starts)), np.diff(self.starts, append=len(self)))
 
     @cached_property
     def segment_age(self) -> np.ndarray:
         """Shape (rows,), int: how many bars of the same unbroken stretch lie before each row."""
-        starts = np.flatnonzero(np.diff(self.segment, prepend=-1))
-        return np.asarray(np.arange(len(self)) - starts[self.segment])
+        return np.asarray(np.arange(len(self)) - np.repeat(self.starts, np.diff(self.starts, append=len(self))))
 
     def segments(self) -> Iterator[tuple[int, int]]:
         """(first row, row after the last) of every unbroken stretch."""
-        if not len(self):
-            return
-        edges = np.flatnonzero(np.diff(self.segment)) + 1
-        bounds = [0, *edges.tolist(), len(self)]
-        yield from pairwise(bounds)
+        yield from pairwise([*self.starts.tolist(), len(self)])
+
+    def aged(self, bars: int) -> np.ndarray:
+        """Shape (rows,), bool: where at least so many bars of the same unbroken stretch lie before."""
+        aged = np.ones(len(self), dtype=bool)
+        for first, last in self.segments():
+            aged[first : min(first + bars, last)] = False
+        return aged
 
     def by_segment(self, function: Callable[[Candles], pd.DataFrame | pd.Series], warmup: int) -> pd.DataFrame:
         """``function`` applied to each unbroken stretch on its own, its first ``warmup`` rows replaced by NaN.

@@ -156,7 +156,7 @@ class Decider:
         """Packed: where the indicators are warm and the predictions are there."""
 
         def make() -> tuple[np.ndarray, int]:
-            ready = self._candles.segment_age >= warmup
+            ready = self._candles.aged(warmup)
             for name in read:
                 ready &= self._predictions[name].notna().to_numpy()
             bits = self._shelf.pack(ready)

@@ -11,83 +11,130 @@ SIDE = 512  # windows that are treated side by side
 ADD = 0  # in the order of a sum: add the two newest partial sums
 
 
-def exponential_mean(values: np.ndarray, period: int, seed: float, row: int) -> np.ndarray:
-    """The exponential mean of ``period`` bars that begins with ``seed`` in ``row``; NaN before."""
-    result = np.full(len(values), np.nan)
-    _exponential_mean(result, values, period, seed, row)
-    return result
+def relative_strength(result: np.ndarray, close: np.ndarray, period: int, quiet: int) -> None:
+    """100 x the mean gain over the means of gains and losses (Wilder 1978), which begin as plain means, from row ``period`` on.
 
-
-@kernel
-def _exponential_mean(result: np.ndarray, values: np.ndarray, period: int, seed: float, row: int) -> None:
-    weight = 2.0 / (period + 1)
-    result[row] = seed
-    for t in range(row + 1, len(values)):
-        result[t] = weight * values[t] + (1 - weight) * result[t - 1]
-
-
-def relative_strength(close: np.ndarray, period: int) -> np.ndarray:
-    """100 x the mean gain over the means of gains and losses (Wilder 1978), which begin as plain means; NaN before.
-
-    Bit for bit that of :meth:`pandas.Series.ewm`.
+    NaN once the close has not moved for ``quiet`` bars. Bit for bit that of :meth:`pandas.Series.ewm`.
     """
-    result = np.full(len(close), np.nan)
     move = np.diff(close[: period + 1])
     gain, loss = np.maximum(move, 0.0).mean(), np.minimum(move, 0.0).mean()
     new = 1.0 / (1.0 + (1.0 - 1.0 / period) / (1.0 / period))  # as pandas arrives at its weight
-    _relative_strength(result, close, period, gain, loss, new)
-    return result
+    moved = np.flatnonzero(move)
+    _relative_strength(result, close, period, gain, loss, new, int(moved[-1]) + 1 if len(moved) else 0, quiet)
 
 
 @kernel
 def _relative_strength(
-    result: np.ndarray, close: np.ndarray, period: int, gain: float, loss: float, new: float
+    result: np.ndarray, close: np.ndarray, period: int, gain: float, loss: float, new: float, moved: int, quiet: int
 ) -> None:
-    old = 1.0 - new
-    result[period] = 100.0 * gain / (gain + abs(loss))
+    """``moved`` is the newest row up to ``period`` whose close differs from the one before."""
+    old = 1.0 - new  # and their sum, by which pandas divides, is 1 however this is rounded
+    result[period] = np.nan if period - moved >= quiet else 100.0 * gain / (gain + abs(loss))
     for t in range(period + 1, len(close)):
         move = close[t] - close[t - 1]
         up, down = max(move, 0.0), min(move, 0.0)
         if gain != up:
-            gain = (old * gain + new * up) / (old + new)
+            gain = old * gain + new * up
         if loss != down:
-            loss = (old * loss + new * down) / (old + new)
-        result[t] = 100.0 * gain / (gain + abs(loss))
+            loss = old * loss + new * down
+        if move != 0.0:
+            moved = t
+        result[t] = np.nan if t - moved >= quiet else 100.0 * gain / (gain + abs(loss))
 
 
-def convergence(values: np.ndarray, fast: int, slow: int) -> np.ndarray:
-    """The exponential mean of ``fast`` bars less that of ``slow`` bars, both of which begin as plain means; NaN before."""
-    result = np.full(len(values), np.nan)
-    _convergence(result, values, fast, slow, values[:fast].mean(), values[:slow].mean())
-    return result
+def convergence(
+    line: np.ndarray, smooth: np.ndarray, rest: np.ndarray, values: np.ndarray, fast: int, slow: int, signal: int
+) -> None:
+    """The exponential mean of ``fast`` bars less that of ``slow`` bars, the mean of ``signal`` bars of that, and their difference.
+
+    All begin as plain means: ``line`` in row ``slow`` - 1, the others ``signal`` - 1 rows later.
+    """
+    order = np.array(sum_order(signal))
+    _convergence(
+        line, smooth, rest, values, fast, slow, signal, values[:fast].mean(), values[:slow].mean(), order, np.empty(len(order))
+    )  # fmt: skip
 
 
 @kernel
 def _convergence(
-    result: np.ndarray, values: np.ndarray, fast: int, slow: int, fast_mean: float, slow_mean: float
-) -> None:
-    fast_weight, slow_weight = 2.0 / (fast + 1), 2.0 / (slow + 1)
+    line: np.ndarray, smooth: np.ndarray, rest: np.ndarray, values: np.ndarray, fast: int, slow: int, signal: int,
+    fast_mean: float, slow_mean: float, order: np.ndarray, partial: np.ndarray,
+) -> None:  # fmt: skip
+    fast_weight, slow_weight, weight = 2.0 / (fast + 1), 2.0 / (slow + 1), 2.0 / (signal + 1)
+    begin = slow + signal - 2
     for t in range(fast, slow):
         fast_mean = fast_weight * values[t] + (1 - fast_weight) * fast_mean
-    result[slow - 1] = fast_mean - slow_mean
-    for t in range(slow, len(values)):
+    line[slow - 1] = fast_mean - slow_mean
+    for t in range(slow, begin + 1):
         fast_mean = fast_weight * values[t] + (1 - fast_weight) * fast_mean
         slow_mean = slow_weight * values[t] + (1 - slow_weight) * slow_mean
-        result[t] = fast_mean - slow_mean
+        line[t] = fast_mean - slow_mean
+    mean = _sum(line, slow - 1, order, partial) / signal
+    smooth[begin] = mean
+    rest[begin] = line[begin] - mean
+    for t in range(begin + 1, len(values)):
+        fast_mean = fast_weight * values[t] + (1 - fast_weight) * fast_mean
+        slow_mean = slow_weight * values[t] + (1 - slow_weight) * slow_mean
+        distance = fast_mean - slow_mean
+        mean = weight * distance + (1 - weight) * mean
+        line[t], smooth[t], rest[t] = distance, mean, distance - mean
 
 
-def window_variance(values: np.ndarray, period: int) -> np.ndarray:
-    """The population variance of the newest ``period`` values of each row, of every window anew; NaN before the first.
+def bands(
+    lower: np.ndarray, middle: np.ndarray, upper: np.ndarray, values: np.ndarray, period: int, deviations: float, block: int
+) -> None:  # fmt: skip
+    """The mean of ``period`` values and so many of their population standard deviations below and above it.
+
+    From row ``period`` - 1 on. The mean is added up anew every ``block`` rows, which are no fewer than ``period``.
+    """
+    _rolling_mean(middle, values, period, block)
+    window_variance(upper, values, period)
+    _around(lower, middle, upper, period - 1, deviations)
+
+
+@kernel
+def _around(lower: np.ndarray, middle: np.ndarray, upper: np.ndarray, first: int, deviations: float) -> None:
+    """``upper`` holds the variances."""
+    for t in range(first, len(middle)):
+        band = deviations * np.sqrt(upper[t])
+        lower[t] = middle[t] - band
+        upper[t] = middle[t] + band
+
+
+@kernel
+def _rolling_mean(result: np.ndarray, values: np.ndarray, period: int, block: int) -> None:
+    """Bit for bit that of :meth:`pandas.Series.rolling` of every block: sums with what their rounding lost (Kahan 1965).
+
+    ``values`` are positive, and the mean is never less than 0; that of equal values is that value.
+    """
+    for first in range(0, len(values), block):
+        start = max(first - period + 1, 0)
+        total, lost_adding, lost_removing, alike = 0.0, 0.0, 0.0, 0
+        for t in range(start, min(first + block, len(values))):
+            if t - start >= period:
+                part = -values[t - period] - lost_removing
+                after = total + part
+                lost_removing = after - total - part
+                total = after
+            part = values[t] - lost_adding
+            after = total + part
+            lost_adding = after - total - part
+            total = after
+            alike = alike + 1 if t > start and values[t] == values[t - 1] else 1
+            if t - start >= period - 1:
+                result[t] = values[t] if alike >= period else max(total / period, 0.0)
+
+
+def window_variance(result: np.ndarray, values: np.ndarray, period: int) -> None:
+    """The population variance of the newest ``period`` values of each row, of every window anew, from row ``period`` - 1 on.
 
     Bit for bit that of :func:`numpy.var`.
     """
-    result = np.full(len(values), np.nan)
     if period <= RUN:
         _variance_of_runs(result, values, period, np.empty(SIDE), np.empty(SIDE), np.empty((8, SIDE)))
     else:
         order = np.array(sum_order(period))
         _variance_of_several_runs(result, values, period, np.empty(period), order, np.empty(len(order)))
-    return result
 
 
 def sum_order(count: int) -> list[int]:

@@ -44,18 +44,12 @@ def rsi(candles: Candles, period: int = 14) -> pd.Series[float]:
     """
     warmup = rsi_warmup(period)
 
-    def of_stretch(stretch: Candles) -> list[np.ndarray]:
-        from freqlstm.indicator_kernels import relative_strength
+    def of_closes(close: np.ndarray, strength: np.ndarray) -> None:
+        from freqlstm.indicator_kernels import relative_strength  # here, for numba takes half a second to import
 
-        close = stretch.close.to_numpy(np.float64)
-        move = np.diff(close, prepend=np.nan)
-        value = relative_strength(close, period)
-        moved = np.append(np.flatnonzero(move != 0), len(close))
-        for place in np.flatnonzero(np.diff(moved) > warmup // 3):
-            value[moved[place] + warmup // 3 : moved[place + 1]] = np.nan
-        return [value]
+        relative_strength(strength, close, period, warmup // 3)
 
-    return _column(_of_stretches(candles, of_stretch, warmup, ["rsi"]))
+    return _column(_of_closes(candles, of_closes, warmup, ["rsi"]))
 
 
 def macd_warmup(fast: int = 12, slow: int = 26, signal: int = 9) -> int:
@@ -68,19 +62,12 @@ def macd(candles: Candles, fast: int = 12, slow: int = 26, signal: int = 9) -> p
     """Moving average convergence and divergence (Appel 1979): the columns macd, signal, histogram, in units of the price."""
     warmup = macd_warmup(fast, slow, signal)
 
-    def of_stretch(stretch: Candles) -> list[np.ndarray]:
-        from freqlstm.indicator_kernels import (
-            convergence,
-            exponential_mean,
-        )  # here, for numba takes half a second to import
+    def of_closes(close: np.ndarray, line: np.ndarray, smooth: np.ndarray, histogram: np.ndarray) -> None:
+        from freqlstm.indicator_kernels import convergence
 
-        close = np.array(stretch.close)
-        line = convergence(close, fast, slow)
-        begin = slow + signal - 2
-        smooth = exponential_mean(line, signal, line[slow - 1 : begin + 1].mean(), begin)
-        return [line, smooth, line - smooth]
+        convergence(line, smooth, histogram, close, fast, slow, signal)
 
-    return _of_stretches(candles, of_stretch, warmup, ["macd", "signal", "histogram"])
+    return _of_closes(candles, of_closes, warmup, ["macd", "signal", "histogram"])
 
 
 def bollinger_warmup(period: int = 20) -> int:
@@ -97,19 +84,12 @@ def bollinger(candles: Candles, period: int = 20, deviations: float = 2.0) -> pd
     if not deviations > 0:
         raise UsageError(f"deviations is {deviations!r}. It must be a positive number, as in 2.0.")
 
-    def of_stretch(stretch: Candles) -> list[np.ndarray]:
-        from freqlstm.indicator_kernels import window_variance
+    def of_closes(close: np.ndarray, lower: np.ndarray, middle: np.ndarray, upper: np.ndarray) -> None:
+        from freqlstm.indicator_kernels import bands
 
-        middle = np.empty(len(stretch))
-        size = max(BLOCK, period)
-        for first in range(0, len(stretch), size):
-            before = min(first, warmup)
-            part = stretch.close.iloc[first - before : first + size]
-            middle[first : first + size] = part.rolling(period).mean().iloc[before:]
-        band = float(deviations) * np.sqrt(window_variance(np.array(stretch.close), period))
-        return [middle - band, middle, middle + band]
+        bands(lower, middle, upper, close, period, float(deviations), max(BLOCK, period))
 
-    return _of_stretches(candles, of_stretch, warmup, ["lower", "middle", "upper"])
+    return _of_closes(candles, of_closes, warmup, ["lower", "middle", "upper"])
 
 
 def ta(candles: Candles, name: str, **arguments: Any) -> pd.Series[float] | pd.DataFrame:
@@ -144,6 +124,19 @@ def _pandas_ta() -> Iterator[Any]:
         import pandas_ta_classic
 
         yield pandas_ta_classic
+
+
+def _of_closes(candles: Candles, function: Callable[..., None], warmup: int, columns: list[str]) -> pd.DataFrame:
+    """The columns that ``function`` fills, given the closes of an unbroken stretch longer than ``warmup`` and room for each."""
+    values = np.empty((len(candles), len(columns)), order="F")
+    close = np.ascontiguousarray(candles.close.to_numpy(np.float64)).view()
+    close.flags.writeable = False  # whatever the candles are, kernels see one type
+    for first, last in candles.segments():
+        cold = min(first + warmup, last)
+        if cold < last:
+            function(close[first:last], *values[first:last].T)
+        values[first:cold] = np.nan
+    return pd.DataFrame(values, index=candles.time, columns=columns, copy=False)
 
 
 def _of_stretches(

@@ -259,7 +259,7 @@ def decide(strategy: type[Strategy], parameters: Mapping[str, Any], bars: Bars) 
         if column is not None:
             columns[name] = column
     taken = share(bars, asked("share"), f"{strategy.__name__}.share")
-    ready = bars.ready() & (bars.candles.segment_age >= strategy.warmup)
+    ready = bars.ready() & bars.candles.aged(strategy.warmup)
     never = np.zeros(len(bars.candles), dtype=bool)
 
     def known(name: str) -> np.ndarray:

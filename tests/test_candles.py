@@ -154,6 +154,9 @@ def test_a_stretch_ends_at_every_gap() -> None:
     candles = candles_at([0, 1, 2, 5, 6, 9])
     assert candles.segment.tolist() == [0, 0, 0, 1, 1, 2]
     assert candles.segment_age.tolist() == [0, 1, 2, 0, 1, 0]
+    assert candles.starts.tolist() == [0, 3, 5]
+    for bars in range(5):
+        assert candles.aged(bars).tolist() == (candles.segment_age >= bars).tolist()
     assert list(candles.segments()) == [(0, 3), (3, 5), (5, 6)]
 
 

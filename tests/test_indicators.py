@@ -17,7 +17,7 @@ from test_features import assert_same_bits, changed_after, from_closes, market
 from freqlstm import indicators
 from freqlstm.candles import Candles
 from freqlstm.errors import UnknownName, UsageError
-from freqlstm.indicator_kernels import window_variance
+from freqlstm.indicator_kernels import bands, window_variance
 from freqlstm.indicators import bollinger, bollinger_warmup, macd, macd_warmup, rsi, rsi_warmup, ta, ta_names, ta_warmup
 
 LOOK_AHEAD = {"dpo", "ichimoku", "tos_stdevall", "vp"}  # with the arguments that pandas-ta gives them
@@ -274,10 +274,30 @@ def test_the_variance_of_every_window_is_that_of_numpy_to_the_bit(
     seed: int, rows: int, period: int, level: float
 ) -> None:
     values = level * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 1e-3, rows)))
-    made = window_variance(values, period)
+    made = np.full(rows, np.nan)
+    window_variance(made, values, period)
     assert np.isnan(made[: period - 1]).all()
     windows = np.lib.stride_tricks.sliding_window_view(values, period) if period <= rows else np.empty((0, period))
     assert made[period - 1 :].tolist() == windows.var(axis=1).tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), rows=st.integers(1, 700), period=st.integers(2, 60), block=st.integers(60, 800),
+    wild=st.sampled_from([1e-3, 1.0, 9.0]), still=st.sampled_from([0.0, 0.5, 0.97]),
+)  # fmt: skip
+def test_the_middle_of_bollinger_bands_is_the_rolling_mean_of_pandas_to_the_bit(
+    seed: int, rows: int, period: int, block: int, wild: float, still: float
+) -> None:
+    random = np.random.default_rng(seed)
+    values = np.exp(np.cumsum(random.normal(0, wild, rows) * (random.random(rows) >= still)).clip(-300, 300))
+    lower, middle, upper = np.full((3, rows), np.nan)
+    bands(lower, middle, upper, values, period, 2.0, block)
+    for first in range(0, rows, block):
+        before = min(first, period - 1)
+        part = pd.Series(values[first - before : first + block]).rolling(period).mean()[before:]
+        assert_same_bits(middle[first : first + block], part.to_numpy())
+    assert (lower[period - 1 :] <= upper[period - 1 :]).all()
 
 
 @settings(max_examples=40, deadline=None)

@@ -53,7 +53,7 @@ class Tape:
             for candles in every
         ]
         closes = [candles.close.to_numpy(np.float64) for candles in every]
-        days = milliseconds // _DAY
+        midnights = _DAY * np.arange(milliseconds[0] // _DAY + 1, milliseconds[-1] // _DAY + 2)
         open_, high, low, close = (_joined([c.frame[name].to_numpy(np.float64) for c in every]) for name in PRICES)
         prices = kernel.Prices(
             open_, high, low, close, _joined(visits), _shared(np.cumsum([0, *map(len, every)])),
@@ -62,7 +62,7 @@ class Tape:
             _shared(np.array([1.5 * (candles.step / pd.Timedelta(days=1)) for candles in every])),
             _shared(np.array([rules[symbol].lot_step for symbol in market], np.float64)),
             _shared(np.array([rules[symbol].min_notional for symbol in market], np.float64)),
-            _shared(np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1),
+            _shared(np.searchsorted(milliseconds, midnights) - 1),
         )  # fmt: skip
         return cls(tuple(market), tuple(rules[symbol] for symbol in market), times, prices)
 
