@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
 
-.PHONY: help backtest test check bench parity clean
+.PHONY: help backtest test check bench parity paper-parity chaos soak clean
 
 help:
 	@echo "make backtest   an LSTM strategy on the demo market, to an HTML tearsheet"
@@ -16,6 +16,9 @@ help:
 	@echo "make check      formatting, lint, types, spelling and the test suite"
 	@echo "make bench      the performance figures"
 	@echo "make parity     100,000 random runs in both engines, which must come out the same"
+	@echo "make chaos      the paper trader under fire: ten minutes a seed, killed and failed in every way"
+	@echo "make paper-parity  seven days of recorded minutes through the sandbox, beside the backtest"
+	@echo "make soak       the paper trader for an hour at sixtyfold speed: memory and delay"
 	@echo "make clean      remove what building and checking left behind"
 
 backtest: $(READY)
@@ -41,6 +44,15 @@ $(VENV)/rivals: benchmarks/requirements.txt $(READY)
 
 parity: $(READY)
 	$(BIN)/python tests/parity.py --cases 100000
+
+chaos: $(READY)
+	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seconds 900 --seed 1 --seed 2 --seed 3
+
+paper-parity: $(READY)
+	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m paper_parity
+
+soak: $(READY)
+	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m soak
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

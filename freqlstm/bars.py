@@ -116,6 +116,11 @@ class Bars:
         return self._once(("bollinger", period, deviations), make)  # type: ignore[no-any-return]
 
     @property
+    def handed_out(self) -> frozenset[str]:
+        """The columns of predictions that were asked for so far."""
+        return frozenset(name for name in map(str, self._predictions.columns) if name in self._memory)
+
+    @property
     def ta(self) -> TechnicalAnalysis:
         """Every other indicator of pandas-ta by its name: ``bars.ta.atr(length=14)``."""
         return TechnicalAnalysis(self)

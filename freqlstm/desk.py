@@ -1,9 +1,15 @@
-"""The orders of one strategy in one symbol, by the rules in the docstring of :mod:`freqlstm.strategy`."""
+"""The orders of one strategy in one symbol, by the rules in the docstring of :mod:`freqlstm.strategy`.
+
+A desk decides at the close of one candle at a time and reads nothing of later rows, so that it serves candles that are
+all known, as in a backtest, and those that arrive one by one. Where all are known, :class:`Ahead` tells on which row
+something can happen next.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import backtrader as bt
@@ -30,6 +36,7 @@ class Desk:
     def __init__(self, strategy: Any, data: Any, brief: Any) -> None:
         self.strategy = strategy
         self.data = data
+        self.brief = brief
         self.decisions: Decisions = brief.decisions
         self.market: MarketRules = brief.market_rules
         self.allow_short: bool = brief.allow_short
@@ -40,15 +47,7 @@ class Desk:
         self.filled_at = 0  # row of the entry's fill
         self.seen = 0  # candles of this symbol so far
         self.busy = False  # a position or an order exists
-        decisions = self.decisions
-        enters = decisions.enter_long | decisions.enter_short
-        self.enters = enters.tobytes()
-        self._entries = np.flatnonzero(enters)  # rows
-        self._lows, self._highs, self._closes = (
-            brief.candles.frame[name].to_numpy() for name in ("low", "high", "close")
-        )
         self._quiet_until = 0  # the row that the newest search for a row to act on has found
-        self._exits = np.flatnonzero(decisions.exit_long), np.flatnonzero(decisions.exit_short)
 
     def step(self) -> None:
         """Decide at the close of the newest candle, if there is one of this symbol."""
@@ -61,13 +60,18 @@ class Desk:
             return
         if self.busy:
             self._follow(row)
-        if not self.busy and self.enters[row]:
+        if not self.busy and (self.decisions.enter_long[row] or self.decisions.enter_short[row]):
             self._enter(row)
 
     @property
     def taken(self) -> bool:
         """Whether a position or an entry order is open, as things stand at this moment."""
         return bool(self.position.size) or (self.entry is not None and self.entry.alive())
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        """The rows to come, where the candles and decisions of all are known."""
+        return Ahead(self.brief)
 
     def next_row(self) -> int:
         """The row on which this desk may act, or one of its stops and limits fill; the number of rows if there is none."""
@@ -79,8 +83,8 @@ class Desk:
 
     def _search(self) -> int:
         if not self.busy:
-            return self._first(self._entries)
-        row = self._first(self._exits[0 if self.position.size > 0 else 1])
+            return self.ahead.entry(self.seen)
+        row = self.ahead.exit(self.seen, self.position.size > 0)
         limit = self.strategy.p.max_holding
         if limit:
             row = min(row, max(self.seen, self.filled_at + limit - 1))
@@ -99,7 +103,7 @@ class Desk:
         level = trail.created.price if trail is not None else 0.0
         for first in range(self.seen, end, 1024):
             last = min(end, first + 1024)
-            low, high = self._lows[first:last], self._highs[first:last]
+            low, high = self.ahead.low[first:last], self.ahead.high[first:last]
             touched = (low <= below) | (high >= above)
             if trail is not None:
                 levels = self._trail(trail, level, first, last)
@@ -111,7 +115,7 @@ class Desk:
 
     def _trail(self, order: Any, level: float, first: int, last: int) -> np.ndarray:
         """The trailing stop on each of the rows, and after them, if it is at ``level`` on the first. Shape (rows + 1,)."""
-        close, share = self._closes[first:last], order.created.trailpercent
+        close, share = self.ahead.close[first:last], order.created.trailpercent
         levels = close - close * share if order.issell() else close + close * share
         follow = np.maximum if order.issell() else np.minimum
         return np.asarray(follow.accumulate(np.concatenate([[level], levels])))
@@ -122,10 +126,6 @@ class Desk:
             if order.exectype == bt.Order.StopTrail and row > self.seen:
                 order.created.price = float(self._trail(order, order.created.price, self.seen, row)[-1])
 
-    def _first(self, rows: np.ndarray) -> int:
-        at = int(np.searchsorted(rows, self.seen))
-        return int(rows[at]) if at < len(rows) else len(self.enters)
-
     def _follow(self, row: int) -> None:
         filled = False
         if self.entry is not None:
@@ -135,6 +135,8 @@ class Desk:
             self.filled_at = row
         if not self.position.size:
             self.busy, self.exit, self.protection = False, None, []
+        elif self.exit is not None and not self.exit.alive():  # an exchange that refused it, or filled a part
+            self._leave(self.exit.info["reason"])
         elif self.exit is None:
             reason = self._reason_to_leave(row)
             if reason:
@@ -203,3 +205,26 @@ class Desk:
     def _close(self, reason: str, **kind: Any) -> Any:
         """An order that ends the position. It is not rehearsed against the cash: what is owed is paid."""
         return self.strategy.close(data=self.data, reason=reason, _checksubmit=False, **kind)
+
+
+class Ahead:
+    """On which rows the conditions of one symbol are true, and the candles of all rows."""
+
+    def __init__(self, brief: Any) -> None:
+        decisions: Decisions = brief.decisions
+        self._rows = len(decisions.enter_long)
+        self._entries = np.flatnonzero(decisions.enter_long | decisions.enter_short)
+        self._exits = np.flatnonzero(decisions.exit_short), np.flatnonzero(decisions.exit_long)
+        self.low, self.high, self.close = (brief.candles.frame[name].to_numpy() for name in ("low", "high", "close"))
+
+    def entry(self, first: int) -> int:
+        """The first row from ``first`` on with an entry; the number of rows if there is none."""
+        return self._next(self._entries, first)
+
+    def exit(self, first: int, long: bool) -> int:
+        """The first row from ``first`` on with an exit from that side; the number of rows if there is none."""
+        return self._next(self._exits[long], first)
+
+    def _next(self, rows: np.ndarray, first: int) -> int:
+        at = int(np.searchsorted(rows, first))
+        return int(rows[at]) if at < len(rows) else self._rows

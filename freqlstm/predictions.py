@@ -278,6 +278,21 @@ def _bars(signal: Signal, name: str, value: object) -> int:
     return value
 
 
+def fit_fold(
+    plugin: Plugin, parameters: dict[str, Any], fold: Fold, market: Market, plan: FoldPlan, models: Path
+) -> Outcome[dict[str, Any]]:
+    """Fit the signal of one fold, or find it in ``models``: its record, whose model_id names its folder."""
+
+    def work() -> dict[str, Any]:
+        description = describe(plugin, parameters, models, jobs=1)
+        who = identity(plugin, description.parameters, description.members)
+        shared = _Work(plugin, description, who, models, duration(plan.min_train))
+        with plugin.blamed():
+            return shared._fitted(fold, shared.slice(fold, market))[1]
+
+    return caught(work)
+
+
 # All folds
 
 

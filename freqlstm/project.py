@@ -41,6 +41,11 @@ class Project:
         return self.backtests / "results"
 
     @property
+    def paper(self) -> Path:
+        """Sessions of paper trading: NAME/."""
+        return self.root / "paper"
+
+    @property
     def ledger(self) -> Path:
         """The append-only list of every configuration that was evaluated."""
         return self.backtests / "ledger.jsonl"

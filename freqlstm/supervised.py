@@ -6,10 +6,11 @@ the rest (when to stop, slope, interval) from the validation part after it.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,8 @@ class SupervisedSignal(Signal):
     calibration_: dict[str, Any]  # of a direction: see the module calibration
     errors_: list[float]  # quantiles of outcome - forecast in validation, in units of the target: see conformal.LEVELS
 
+    _brief = False  # see without_interval
+
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
         if type(self).features and not (self.features or self.cross):
@@ -121,7 +124,17 @@ class SupervisedSignal(Signal):
 
     @property
     def memory(self) -> int:
-        return self.warmup + (0 if self.target == "direction" else 2 * self.interval_memory - 1)
+        return self.warmup + (2 * self.interval_memory - 1 if self._gives_interval else 0)
+
+    @property
+    def _gives_interval(self) -> bool:
+        return self.target != "direction" and not self._brief
+
+    def without_interval(self) -> Self:
+        """The same fitted signal, which gives no interval, and so looks back on no more than its warm-up."""
+        other = copy.copy(self)
+        other._brief = True
+        return other
 
     def speaks_for(self, symbol: str) -> bool:
         return symbol in self.scaling_
@@ -250,7 +263,7 @@ class SupervisedSignal(Signal):
         if len(said) > 1:
             kept = self.after_validation(said)
             table.iloc[rows, 3] = scale[rows] * np.sqrt(_mean((kept - _mean(kept)) ** 2))
-        if self.target == "direction":
+        if not self._gives_interval:
             return table[["prediction", "prediction_spread"]]
         below, above = self.around(forecast, candles)
         table["prediction_low"], table["prediction_high"] = (

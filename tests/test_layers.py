@@ -36,7 +36,7 @@ LAYERS = {
         "sweep_parts", "sweep_result", "sweep_search", "sweep_survey", "sweep_walk", "sweep_winner", "tuning",
     },
     6: {"report"},
-    7: {"evaluation_run", "reproduce", "run", "sweep_run", "tuned"},
+    7: {"evaluation_run", "paper_report", "paper_run", "reproduce", "run", "sweep_run", "tuned"},
     8: {"cli"},
 }  # fmt: skip
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
@@ -44,7 +44,7 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 # What only these modules may import.
 OWNERS = {
     "aiohttp": {"paper", "sandbox"},
-    "backtrader": {"desk", "engines", "strategy"},
+    "backtrader": {"desk", "engines", "paper", "strategy"},
     "ccxt": {"exchange", "paper"},
     "click": {"cli"},
     "cryptography": {"sandbox"},

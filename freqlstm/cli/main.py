@@ -49,6 +49,7 @@ VERBS = {
     "reproduce": Verb("Run a result again and compare.", "freqlstm reproduce RUN_ID"),
     "report": Verb("Make the tearsheet of a result again.", "freqlstm report RUN_ID"),
     "sandbox": Verb("Run a local exchange that replays candles.", "freqlstm sandbox -p BTC/USDT --speed 60"),
+    "paper": Verb("Trade on paper, live.", "freqlstm paper --exchange sandbox --strategy lstm_rsi"),
     "doctor": Verb("Check this machine and say what to put right.", "freqlstm doctor"),
 }
 

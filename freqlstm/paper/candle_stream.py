@@ -170,7 +170,8 @@ class CandleStream:
 
     def _closed(self, rows: Sequence[Sequence[Any]]) -> list[Candle]:
         """The closed candles of REST's rows: all but the last, and that one if it closed long enough ago."""
-        settled = self._client.clock.now_ms() - self._assembler.step_ms - self._grace_ms
+        clock = self._client.clock
+        settled = clock.now() - clock.doubt_ms - self._assembler.step_ms - self._grace_ms
         candles = [listed(row) for row in rows]
         return candles[:-1] + [one for one in candles[-1:] if one.open_ms <= settled]
 

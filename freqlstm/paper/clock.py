@@ -26,6 +26,7 @@ class Clock:
         self._anchor = ticks(), time.time() * 1000  # (ours, the exchange's)
         self.set = False  # whether it was ever compared with the exchange's
         self.jump_ms = 0.0  # how far off the last comparison found it
+        self.doubt_ms = 0.0  # how far off it may be since then, by the time that the answer took
 
     def now(self) -> float:
         ours, theirs = self._anchor
@@ -48,8 +49,9 @@ class Clock:
         ours, theirs = self._anchor
         off = server_ms - (theirs + (middle - ours) * 1000 * self.speed)
         doubt = (answered - asked) / 2 * 1000 * self.speed
-        if not self.set or abs(off) > doubt:
+        if not self.set or abs(off) > doubt or doubt < self.doubt_ms:
             self._anchor = middle, server_ms
+            self.doubt_ms = doubt
         self.jump_ms = off if self.set and abs(off) > doubt + JUMP_MS * self.speed else 0.0
         self.set = True
         return off

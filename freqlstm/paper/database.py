@@ -85,6 +85,9 @@ class Database:
     def _writing(self, *, soon: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction. ``soon``: it outlives this process at once, but a power cut only with the next one without it."""
         with self._mutex:
+            if self._connection.in_transaction:  # of this thread, which has the mutex
+                yield self._connection
+                return
             if self.failed:
                 raise JournalError(f"{self.path} cannot be written. {self.failed}")
             try:
@@ -99,6 +102,12 @@ class Database:
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def together(self, *, soon: bool = False) -> Iterator[None]:
+        """What is written in the block is written whole or not at all."""
+        with self._writing(soon=soon):
+            yield
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

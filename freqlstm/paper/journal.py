@@ -266,5 +266,28 @@ class Journal(Database):
         rows = self._rows(f"SELECT time_ms, kind, facts FROM events {where} ORDER BY id", *values)
         return [(time_ms, name, json.loads(facts)) for time_ms, name, facts in rows]
 
+    # What a restart goes through again
+
+    def delivered(self) -> list[tuple[str, Candle, bool]]:
+        """(symbol, candle, whether it came too late) of the bars that were handed over in the current epoch, in order."""
+        began = self._rows("SELECT began_ms FROM epochs WHERE epoch = ? AND epoch > 1", self.epoch)
+        rows = self._rows(
+            f"SELECT symbol, stale, {CANDLE} FROM bars WHERE delivered_ms >= ? ORDER BY open_ms, symbol",
+            began[0][0] if began else 0,
+        )
+        return [(symbol, candle_of(row), bool(stale)) for symbol, stale, *row in rows]
+
+    def decided_bars(self) -> dict[int, bool]:
+        """Open time of every bar that the strategy has gone through -> whether it could be entered on."""
+        return {open_ms: bool(acted) for open_ms, _, _, acted in self.decisions("")}
+
+    def all_predictions(self) -> list[tuple[str, int, str, float | None]]:
+        """(symbol, open_ms, column, value) of everything that was predicted."""
+        return self._rows("SELECT symbol, open_ms, name, value FROM predictions")
+
+    def models(self) -> list[tuple[str, str, int]]:
+        """(id, symbol, open time from which on it speaks) of every model, in order."""
+        return self._rows("SELECT id, symbol, since_ms FROM models ORDER BY since_ms, symbol")
+
     def _orders(self, where: str, *values: Any) -> list[Order]:
         return [order_of(row) for row in self._rows(f"SELECT {ORDER} FROM orders WHERE {where}", *values)]

@@ -64,6 +64,11 @@ def read_keys(path: Path | None = None, environment: Mapping[str, str] = os.envi
     return Keys(*(value.strip() for value in values))
 
 
+def keep_secret(word: str) -> None:
+    """Have :func:`hide` take this out of any text too."""
+    _secrets.add(word)
+
+
 def hide(text: str) -> str:
     """``text`` without any key, secret or signature."""
     for word in _secrets:

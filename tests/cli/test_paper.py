@@ -1,0 +1,181 @@
+"""``freqlstm paper``: a session from the command line, what others see of it, and what keeps it from beginning."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from conftest import make_candles
+from paper.exchange import Floor
+
+from freqlstm.candles import Candles
+from freqlstm.paper.limits import KillSwitch, Stop
+from freqlstm.paper.status import read_status
+
+Freqlstm = Callable[..., Result]
+START = 300
+CHURN = '''"""Trades on next to nothing."""
+
+from freqlstm import Strategy
+
+
+class Churn(Strategy):
+    warmup = 9
+
+    def enter_long(self, bars):
+        return bars.close < bars.close.shift(2)
+
+    def exit_long(self, bars):
+        return bars.close > bars.close.shift(9)
+'''
+BROKEN = '''"""Fails on its third bar."""
+
+import backtrader as bt
+
+
+class Broken(bt.Strategy):
+    def next(self):
+        if len(self) == 3:
+            raise KeyError("oops")
+'''
+
+
+@pytest.fixture(scope="module")
+def market() -> dict[str, Candles]:
+    candles = make_candles(600, seed=9)
+    return {"BTC/USDT": Candles.from_frame((candles.frame * [1, 1, 1, 1, 100]).round(2), "BTC/USDT", "1m")}
+
+
+@pytest.fixture
+def floor(market: dict[str, Candles]) -> Iterator[Floor]:
+    with Floor(market, start=int(market["BTC/USDT"].time[START].timestamp() * 1000)) as made:
+        yield made
+
+
+@pytest.fixture
+def strategies(tmp_path: Path) -> None:
+    (tmp_path / "strategies").mkdir()
+    (tmp_path / "strategies" / "churn.py").write_text(CHURN)
+    (tmp_path / "strategies" / "broken.py").write_text(BROKEN)
+
+
+@contextmanager
+def passing(floor: Floor, folder: Path, bars: int, then: Callable[[], None]) -> Iterator[None]:
+    """The market goes on by so many candles while the block runs, each when the session has said that it is done with one."""
+
+    def said() -> int:
+        try:
+            status = read_status(folder)
+        except Exception:
+            return -1
+        return int(status.get("bars", -1))
+
+    def work() -> None:
+        until = time.monotonic() + 60
+        while said() < 0 and time.monotonic() < until:
+            time.sleep(0.05)
+        first = said()
+        for bar in range(bars):
+            floor.wait(floor.sandbox.step())
+            while said() < first + bar + 1 and time.monotonic() < until:
+                time.sleep(0.01)
+        then()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    thread.join()
+
+
+@pytest.mark.usefixtures("strategies")
+def test_a_session_trades_is_seen_by_others_goes_on_is_stopped_and_reconciled(
+    freqlstm: Freqlstm, floor: Floor, tmp_path: Path
+) -> None:
+    folder = tmp_path / "paper" / "churn-sandbox"
+    command = (
+        "paper",
+        "--exchange",
+        "sandbox",
+        "--sandbox",
+        floor.sandbox.url,
+        "--strategy",
+        "churn",
+        "--slippage",
+        "0",
+    )
+    seen: dict[str, object] = {}
+
+    def look() -> None:
+        seen.update(read_status(folder))
+        KillSwitch(folder / "stop").trip(Stop.FLATTEN, "freqlstm paper stop")
+
+    with passing(floor, folder, 25, look):
+        ended = freqlstm(*command)
+    assert ended.exit_code == 0, ended.stderr
+    assert "fill: BTC/USDT: bought" in ended.stderr
+    assert "Session churn-sandbox has ended: the kill switch is on: freqlstm paper stop." in ended.stderr
+    assert seen["running"] is True
+    assert (seen["bars"], seen["exchange"], seen["strategy"]) == (25, "sandbox", "churn")
+    status = json.loads(freqlstm("paper", "status", "--json").stdout)
+    assert (status["running"], status["name"]) == (False, "churn-sandbox")
+    table = freqlstm("paper", "status").stdout
+    assert table.startswith("not running, as of 2024-01-01")
+    assert "BTC/USDT" in table
+    (account,) = floor.sandbox.venue.truth()["accounts"].values()
+    assert float(account["balances"].get("BTC", {"free": "0"})["free"]) < 0.01, "it was sold"
+
+    refused = freqlstm(*command)
+    assert refused.exit_code == 1
+    assert "The kill switch of session churn-sandbox is on (freqlstm paper stop). Delete" in refused.stderr
+
+    with passing(floor, folder, 10, lambda: KillSwitch(folder / "stop").trip()):
+        again = freqlstm(*command, "--resume")
+    assert "restart: Went through 25 bars again" in again.stderr
+    told = json.loads(freqlstm("paper", "reconcile", "--json").stdout)
+    assert told["bars"] == 35
+    assert told["decisions_equal"] == told["decisions_compared"] == 35
+    assert Path(told["tearsheet"]).read_text().startswith("<!DOCTYPE html>")
+    shown = freqlstm("paper", "reconcile").stdout
+    assert "churn-sandbox: 35 bars; 35 of 35 decisions are those of the backtest" in shown
+    assert "the session's own fills" in shown
+    assert freqlstm("paper", "stop").stdout == "Session churn-sandbox is stopped. --resume lets it trade again.\n"
+    for secret in floor.sandbox.venue.terms.keys.values():
+        for file in folder.rglob("*"):
+            assert file.is_dir() or secret.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.usefixtures("strategies")
+def test_a_strategy_that_fails_inside_next_ends_the_session_in_one_line(
+    freqlstm: Freqlstm, floor: Floor, tmp_path: Path
+) -> None:
+    with passing(floor, tmp_path / "paper" / "broken-sandbox", 2, lambda: floor.wait(floor.sandbox.step())):
+        ended = freqlstm("paper", "--exchange", "sandbox", "--sandbox", floor.sandbox.url, "--strategy", "broken")
+    assert ended.exit_code == 1
+    assert "Error: Broken stopped at line 9 of its file with KeyError: 'oops'." in ended.stderr
+
+
+def test_what_cannot_be_is_said_in_one_line(freqlstm: Freqlstm, monkeypatch: pytest.MonkeyPatch, floor: Floor) -> None:
+    for name in ("FREQLSTM_API_KEY", "FREQLSTM_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    there = ("--exchange", "sandbox", "--sandbox", floor.sandbox.url)
+    for arguments, message in (
+        (("-s", "rsi_bollinger"), "There are no API keys."),
+        (("-s", "rsi_bollinger", "--exchange", "binance"), "is not one of 'testnet', 'demo', 'sandbox'"),
+        ((), "No strategy is named."),
+        (("-s", "rsi_bollinger", "--limit", "max_orders=3", *there), "No limit named 'max_orders'. Did you mean 'max_order'?"),
+        (("-s", "rsi_bollinger", "--limit", "max_order=much", *there), "The limit max_order is 'much'. It must be a number."),
+        (("-s", "rsi_bollinger", "--cash", "50000", *there), "The account has 10,000.00 USDT, and the session is to trade with 50,000.00."),
+        (("-s", "rsi_bollinger", "-p", "BTC/USDT", "-p", "XRP/USDT", *there), "does not list 'XRP/USDT'"),
+        (("-s", "rsi_bollinger", "--exchange", "sandbox", "--sandbox", "http://127.0.0.1:9"), "No sandbox answers at http://127.0.0.1:9"),
+    ):  # fmt: skip
+        ended = freqlstm("paper", *arguments)
+        assert ended.exit_code in (1, 2), arguments
+        assert message in ended.stderr, ended.stderr
+        assert len(ended.stderr.strip().splitlines()[-1:]) == 1
+    assert "No session named 'x'. Known: rsi_bollinger-sandbox." in freqlstm("paper", "status", "--name", "x").stderr

@@ -1,0 +1,293 @@
+"""Candles that come one by one and orders that an exchange fills give the trades of the backtest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_candles, read_real
+from paper.counter import Counter, trade_live
+from trading import candles_of, flat, run, scripted
+
+from freqlstm.bars import CONDITIONS, Bars, Decisions
+from freqlstm.candles import Candles
+from freqlstm.costs import Costs, MarketRules
+from freqlstm.engines.backtrader import ExposureSizer
+from freqlstm.paper.broker import PaperBroker
+from freqlstm.paper.decision import Decision
+from freqlstm.strategy import Strategy, decide
+
+COSTS = Costs(commission=0.001, slippage=0.0)
+LOTS = MarketRules(0.00001, 5.0)
+
+
+def one_by_one(decisions: Decisions) -> list[Decision]:
+    """The rows of a table of decisions."""
+    share = decisions.share
+    return [
+        Decision(
+            *(bool(getattr(decisions, name)[row]) for name in CONDITIONS),
+            share=None if share is None else float(share[row]),
+        )
+        for row in range(len(decisions.enter_long))
+    ]
+
+
+def live(strategy: type[Strategy], *symbols: Candles, counter: Counter, cash: float = 1000.0, **parameters: Any) -> Any:
+    """(strategy that ran, its broker) over candles that came one by one."""
+    market = {candles.symbol: candles for candles in symbols}
+    decisions = {symbol: one_by_one(decide(strategy, parameters, Bars(candles))) for symbol, candles in market.items()}
+    told: list[tuple[str, str]] = []
+    broker = PaperBroker(counter, cash, COSTS, lambda kind, text: told.append((kind, text)))
+    ran = trade_live(strategy, market, decisions, counter, broker, **parameters)
+    return ran, broker, told
+
+
+class Churn(Strategy):
+    """Trades often, on nothing in particular."""
+
+    def enter_long(self, bars: Bars) -> Any:
+        return (bars.close.shift(1) > bars.close) & (bars.close.shift(2) > bars.close.shift(1))
+
+    def exit_long(self, bars: Bars) -> Any:
+        return bars.close > bars.close.shift(9)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {}, {"stop_loss": 0.002}, {"trailing_stop": 0.002}, {"take_profit": 0.002}, {"max_holding": 7}, {"exposure": 0.3},
+    ],
+    ids=lambda rules: "-".join(rules) or "plain",
+)  # fmt: skip
+def test_the_trades_are_those_of_the_backtest(real_data: Path, rules: dict[str, float]) -> None:
+    candles = read_real(real_data, "BINANCE_BTCUSDT_1m_20210101_20231231.parquet", "BTC/USDT", "1m")
+    candles = candles.between(pd.Timestamp("2021-04-25 02:00", tz="UTC"), pd.Timestamp("2021-04-25 16:00", tz="UTC"))
+    ours = run(Churn, candles, cash=1000.0, costs=COSTS, rules=LOTS, **rules)
+    # A stop at the exchange lies on a tick; with a fine one the prices are the same.
+    counter = Counter(in_base=False, tick="0.00000001")
+    _, broker, told = live(Churn, candles, counter=counter, **rules)
+    assert len(ours.fills) > 10
+    made = broker.holdings.fills
+    assert [(fill.row, fill.size < 0, fill.reason) for fill in made] == [
+        (fill.row, fill.size < 0, fill.reason) for fill in ours.fills
+    ]
+    np.testing.assert_allclose([fill.size for fill in made], [fill.size for fill in ours.fills], rtol=1e-9)
+    np.testing.assert_allclose([fill.price for fill in made], [fill.price for fill in ours.fills], rtol=1e-9)
+    np.testing.assert_allclose(np.array(broker.equity), ours.equity["equity"], rtol=1e-9)
+    assert not [text for kind, text in told if kind != "fill"]
+
+
+def test_commission_in_the_base_asset_makes_the_position_smaller_and_what_cannot_be_sold_is_dust() -> None:
+    candles = make_candles(400)
+    counter = Counter(in_base=True)
+    ours = run(Churn, candles, costs=COSTS, rules=LOTS)
+    _, broker, told = live(Churn, candles, counter=counter)
+    made = broker.holdings.fills
+    entries = [fill for fill in made if fill.size > 0]
+    assert len(entries) == len([fill for fill in ours.fills if fill.size > 0]) > 5
+    first = counter.sent[0]
+    assert entries[0].size == pytest.approx(float(first.quantity) * 0.999)
+    assert counter.sent[1].quantity == counter.rules("BTC/USDT").floor(first.quantity * counter.commission * 999)
+    assert any(kind == "dust" for kind, _ in told)
+    assert broker.holdings.dust["BTC/USDT"] < counter.rules("BTC/USDT").lot_step, "it is sold with a later exit"
+    bought = sum(i.quantity * (1 - counter.commission) for i in counter.sent if i.side == "buy")
+    sold = sum(intent.quantity for intent in counter.sent if intent.side == "sell")
+    assert bought - sold == broker.holdings.held["BTC/USDT"] + broker.holdings.dust["BTC/USDT"], "to the last digit"
+    np.testing.assert_allclose(np.array(broker.equity), ours.equity["equity"], rtol=2e-4)
+
+
+def test_one_stop_rests_at_the_exchange_and_a_profit_beside_it_is_taken_at_the_close_that_touched_it() -> None:
+    rows = [*flat(100, 3), (100, 100, 100, 100), (100, 103, 100, 101), *flat(101, 4)]
+    strategy = scripted(enter_long=[1], stop_loss=0.05, take_profit=0.02)
+    counter = Counter(in_base=False)
+    _, broker, _ = live(strategy, candles_of(*rows), counter=counter)
+    kinds = [(intent.kind, intent.side, intent.reason) for intent in counter.sent]
+    assert kinds == [("market", "buy", "enter_long"), ("stop", "sell", "stop_loss"), ("market", "sell", "take_profit")]
+    assert [(fill.row, fill.price, fill.reason) for fill in broker.holdings.fills] == [
+        (2, 100.0, "enter_long"), (5, 101.0, "take_profit"),
+    ]  # fmt: skip
+    assert not broker.dispatch.open
+
+
+def test_the_tighter_of_two_stops_is_the_one_that_rests() -> None:
+    rows = [*flat(100, 3), (100, 106, 100, 106), (106, 106, 106, 106), (106, 106, 90, 95), *flat(95, 3)]
+    strategy = scripted(enter_long=[1], stop_loss=0.02, trailing_stop=0.03)
+    counter = Counter(in_base=False)
+    _, broker, _ = live(strategy, candles_of(*rows), counter=counter)
+    stops = [(intent.reason, float(intent.stop_price or 0)) for intent in counter.sent if intent.kind == "stop"]
+    assert stops == [("stop_loss", 98.0), ("trailing_stop", 102.82)]
+    assert [fill.reason for fill in broker.holdings.fills] == ["enter_long", "trailing_stop"]
+
+
+def test_with_two_stops_the_trades_are_those_of_the_backtest_but_the_tighter_stop_fills_where_one_candle_touches_both(
+    real_data: Path,
+) -> None:
+    candles = read_real(real_data, "BINANCE_BTCUSDT_1m_20210101_20231231.parquet", "BTC/USDT", "1m")
+    candles = candles.between(pd.Timestamp("2021-04-25 05:00", tz="UTC"), pd.Timestamp("2021-04-25 16:00", tz="UTC"))
+    rules = {"stop_loss": 0.003, "trailing_stop": 0.002}
+    ours = run(Churn, candles, costs=COSTS, rules=LOTS, **rules)
+    _, broker, _ = live(Churn, candles, counter=Counter(in_base=False, tick="0.00000001"), **rules)
+    made = broker.holdings.fills
+    assert [(fill.row, fill.size < 0) for fill in made] == [(fill.row, fill.size < 0) for fill in ours.fills]
+    for fill, theirs in zip(made, ours.fills, strict=True):
+        assert fill.reason == theirs.reason or (fill.reason == "trailing_stop" and fill.price > theirs.price)
+
+
+def test_no_entry_on_a_candle_that_came_too_late_and_the_exit_all_the_same() -> None:
+    candles = candles_of(*flat(100, 8))
+    strategy = scripted(enter_long=[1, 3], exit_long=[5])
+    counter = Counter(in_base=False)
+    broker = PaperBroker(counter, 1000.0, COSTS, lambda kind, text: None)
+    decided = {"BTC/USDT": one_by_one(decide(strategy, {}, Bars(candles)))}
+    late = {1, 5}  # rows
+
+    class Late(strategy):  # type: ignore[misc, valid-type]
+        def next(self) -> None:
+            self.data.fresh = len(self.data) - 1 not in late
+            super().next()
+
+    trade_live(Late, {"BTC/USDT": candles}, decided, counter, broker)
+    assert [(refusal.decided_row, refusal.why) for refusal in broker.refusals] == [
+        (1, "the candle came too late to enter on")
+    ]
+    assert [(fill.row, fill.size > 0) for fill in broker.holdings.fills] == [(4, True), (6, False)]
+
+
+def test_an_exit_that_the_exchange_ends_unfilled_is_sent_again_at_the_next_close() -> None:
+    from dataclasses import replace
+
+    from freqlstm.paper.records import OrderEvent, State
+
+    class Stubborn(Counter):
+        def trade(self, symbol: str, candle: tuple[float, ...]) -> None:
+            for order in self.working(symbol):
+                if order.intent.reason == "exit_long" and len(self.sent) == 2:
+                    done = self.orders[order.cid] = replace(order, state=State.EXPIRED, note="no depth")
+                    self.events.append(OrderEvent(done))
+            super().trade(symbol, candle)
+
+    counter = Stubborn(in_base=False)
+    _, broker, told = live(scripted(enter_long=[1], exit_long=[3]), candles_of(*flat(100, 8)), counter=counter)
+    assert [(intent.reason, intent.side) for intent in counter.sent] == [
+        ("enter_long", "buy"), ("exit_long", "sell"), ("exit_long", "sell"),
+    ]  # fmt: skip
+    assert broker.holdings.held["BTC/USDT"] == 0
+    assert ("refusal", "BTC/USDT exit_long: no depth") in told
+
+
+class OwnLoop(bt.Strategy):
+    """A plain Backtrader strategy: an average, orders without a size, and notifications."""
+
+    params = (("period", 10),)
+
+    def __init__(self) -> None:
+        self.average = bt.ind.SMA(self.data.close, period=self.p.period)
+        self.closed: list[float] = []
+        self.seen: list[int] = []
+
+    def next(self) -> None:
+        self.seen.append(len(self.data))
+        if not self.position and self.data.close[0] < self.average[0]:
+            self.buy()
+        elif self.position and self.data.close[0] > self.average[0]:
+            self.close()
+
+    def notify_trade(self, trade: Any) -> None:
+        if trade.isclosed:
+            self.closed.append(trade.pnlcomm)
+
+
+def test_a_plain_backtrader_strategy_trades_the_same_and_hears_of_its_trades() -> None:
+    candles = make_candles(300, seed=11)
+    ours = run(OwnLoop, candles, costs=COSTS, rules=LOTS)
+    counter = Counter(in_base=False)
+    broker = PaperBroker(counter, 1000.0, COSTS, lambda kind, text: None)
+
+    class Sized(OwnLoop):
+        def __init__(self) -> None:
+            super().__init__()
+            self.setsizer(ExposureSizer())
+
+    ran = trade_live(Sized, {"BTC/USDT": candles}, None, counter, broker)
+    assert ran.seen == list(range(10, 301))
+    made = broker.holdings.fills
+    assert len(made) > 10
+    assert [(fill.row, fill.size, fill.price) for fill in made] == [
+        (fill.row, pytest.approx(fill.size), fill.price) for fill in ours.fills
+    ]
+    assert len(ran.closed) == len(made) // 2
+
+
+def test_a_strategy_with_its_own_next_reads_its_predictions_and_nan_before_the_first_bar() -> None:
+    candles = make_candles(200, seed=12)
+    table = pd.DataFrame({"prediction": np.sin(np.arange(200) / 5)}, index=candles.time)
+
+    class Own(Strategy):
+        signals = {"prediction": "lstm"}
+
+        def next(self) -> None:
+            before = self.prediction[-3]
+            if not self.position and self.prediction[0] > 0.5 and not before > 0.9:
+                self.buy(size=1.0, exectype=bt.Order.Limit, price=self.data.close[0] * 1.001)
+            elif self.position and self.prediction[0] < -0.5:
+                self.close()
+
+    ours = run(Own, candles, costs=COSTS, rules=LOTS, predictions={"BTC/USDT": table})
+    counter = Counter(in_base=False, tick="0.00000001")
+    broker = PaperBroker(counter, 1000.0, COSTS, lambda kind, text: None)
+    trade_live(Own, {"BTC/USDT": candles}, None, counter, broker, predictions={"BTC/USDT": table})
+    made = broker.holdings.fills
+    assert len(made) >= 8
+    assert [(fill.row, fill.size) for fill in made] == [(fill.row, fill.size) for fill in ours.fills]
+    np.testing.assert_allclose([fill.price for fill in made], [fill.price for fill in ours.fills], rtol=1e-9)
+
+
+def test_what_paper_does_not_trade_is_refused_by_name() -> None:
+    candles = candles_of(*flat(100, 6))
+
+    class Odd(bt.Strategy):
+        def next(self) -> None:
+            if len(self) == 2:
+                self.buy_bracket(size=1.0, limitprice=110, stopprice=90)
+                self.sell(size=1.0)
+                self.buy(size=0.001)
+                self.buy(size=50.0)
+
+    broker = PaperBroker(Counter(), 1000.0, COSTS, lambda kind, text: None)
+    trade_live(Odd, {"BTC/USDT": candles}, None, Counter(), broker)
+    reasons = [refusal.why for refusal in broker.refusals]
+    assert "are not traded on paper" in reasons[0]
+    assert "this market does not allow selling short" in reasons
+    assert "worth 0.10, below the minimum notional of 5" in reasons
+    assert any(why.startswith("costs 5,005.00 with commission, and there are") for why in reasons)
+    assert not broker.holdings.fills
+
+
+def test_all_symbols_of_a_bar_are_one_step_of_a_strategy_also_where_one_has_no_candle() -> None:
+    first = make_candles(60, seed=1)
+    second = make_candles(60, seed=2, symbol="ETH/USDT")
+    second = Candles.from_frame(second.frame.drop(second.time[[20, 21]]), "ETH/USDT", "1m")
+
+    class Both(OwnLoop):
+        def next(self) -> None:
+            self.seen.append((len(self.datas[0]), len(self.datas[1])))  # type: ignore[arg-type]
+
+    counter = Counter()
+    broker = PaperBroker(counter, 1000.0, COSTS, lambda kind, text: None)
+    ran = trade_live(Both, {"BTC/USDT": first, "ETH/USDT": second}, None, counter, broker)
+    assert ran.seen[10:14] == [(20, 20), (21, 20), (22, 20), (23, 21)]
+    assert len(ran.seen) == 60 - 9
+
+
+def test_a_portfolio_shares_its_cash_as_in_the_backtest() -> None:
+    market = [make_candles(300, seed=n, symbol=symbol) for n, symbol in enumerate(("BTC/USDT", "ETH/USDT", "SOL/USDT"))]
+    ours = run(Churn, *market, costs=COSTS, rules=LOTS, stop_loss=0.002)
+    _, broker, _ = live(Churn, *market, counter=Counter(in_base=False, tick="0.00000001"), stop_loss=0.002)
+    key = [(fill.symbol, fill.row, fill.reason, round(fill.size, 6)) for fill in broker.holdings.fills]
+    assert sorted(key) == sorted((fill.symbol, fill.row, fill.reason, round(fill.size, 6)) for fill in ours.fills)
+    assert len(key) > 30
