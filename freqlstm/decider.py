@@ -93,6 +93,7 @@ class Decider:
                 bars = ShelfBars(self._bars, self._shelf, self._names)
                 answer = self._answer(name, getattr(rules, name)(bars), bars)
                 self._keep(name, answer, read, constants)
+                bars.forget()
             answers[name] = answer
         return answers
 
@@ -119,7 +120,9 @@ class Decider:
         rules = rules_of(self.strategy, parameters)
         bars = ShelfBars(self._bars, self._shelf, self._names)
         made = {name: getattr(rules, name)(bars) for name in self._asked}
-        return {name: self._answer(name, made[name], bars) for name in self._asked}
+        answers = {name: self._answer(name, made[name], bars) for name in self._asked}
+        bars.forget()
+        return answers
 
     def _answer(self, name: str, made: Any, bars: ShelfBars) -> Answer:
         """What a condition or the share made of ``bars``, checked."""
@@ -231,6 +234,10 @@ class ShelfBars(Bars):
             made = whole()
             return {name: part(name) for name in made} if isinstance(made, dict) else part(None)
         return part(None)
+
+    def forget(self) -> None:
+        """Let go of the columns, which know these bars: together they would hold all memory until Python looks for circles."""
+        self._memory.clear()
 
     def predictions_read(self) -> frozenset[str]:
         return self._names & self._memory.keys()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 from time import process_time, sleep
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pandas as pd
@@ -406,6 +408,18 @@ def test_memory_does_not_grow_with_the_number_of_parameter_sets() -> None:
             assert_same(got, alone(Choosing, candles, 500, parameters))
     assert max(sizes) <= limit
     assert sizes[-1] > limit / 2
+
+
+def test_all_that_a_decider_keeps_goes_with_it() -> None:
+    decider = over(shipped("strategy", "rsi_bollinger").load(), market(3000), 1000)
+    decider.decide({})
+    memo = ref(decider._shelf.memo)
+    gc.disable()
+    try:
+        del decider
+        assert memo() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("strategy", [Choosing, Remembering])
