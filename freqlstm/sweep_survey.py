@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from freqlstm.search import Choices
-from freqlstm.sweep import OBJECTIVES, Sweep
+from freqlstm.sweep import Sweep
 from freqlstm.sweep_space import Axis, size, value
 
 MOST_BINS = 40  # of an axis in a heat map; neighbouring values share one
@@ -44,7 +44,7 @@ class Survey:
     mean: float
     deviation: float
     positive: float  # share of those defined that are above 0
-    best: pd.DataFrame  # at most 20 rows, best first, with a column objective
+    best: pd.DataFrame  # at most 20 rows, best first and each combination once, with a column objective
     matters: dict[
         str, float
     ]  # parameter -> share of the objective's variance that its value alone explains, largest first
@@ -57,15 +57,14 @@ class Survey:
 def survey(sweep: Sweep, tables: Tables) -> Survey:
     """``tables`` gives the pieces of the results anew each time it is called."""
     axes = sweep.grid.axes
-    figure, sign = OBJECTIVES[sweep.objective.name]
     total = _Total(axes)
     best = pd.DataFrame()
     for table in tables():
-        objective = sign * table[figure].to_numpy(np.float64)
+        objective = sweep.objective.column(table)
         total.add(table, objective)
         piece = table.assign(objective=objective).dropna(subset=["objective"])
         best = pd.concat([best, piece]) if len(best) else piece
-        best = best.sort_values("objective", ascending=False, kind="stable").head(BEST)
+        best = best.sort_values("objective", ascending=False, kind="stable").drop_duplicates([*axes]).head(BEST)
     matters = total.matters()
     foremost = [name for name in matters if size(axes[name]) > 1][:MOST_AXES]
     heat = {pair: np.full((bins(axes[pair[1]]), bins(axes[pair[0]])), -np.inf) for pair in combinations(foremost, 2)}
@@ -78,7 +77,7 @@ def survey(sweep: Sweep, tables: Tables) -> Survey:
     )
     bars = np.zeros(len(edges) - 1, dtype=np.int64)
     for table in tables():
-        objective = sign * table[figure].to_numpy(np.float64)
+        objective = sweep.objective.column(table)
         known = ~np.isnan(objective)
         bars += np.histogram(objective[known], edges)[0]
         places = {name: bin_of(axes[name], table[name])[known] for name in foremost}
