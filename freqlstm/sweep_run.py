@@ -142,10 +142,7 @@ def run_sweep(
             _count(sweep, walked, project.ledger)
         shape = survey(sweep, lambda: parts)
     traded = job.traded()
-    times = next(iter(traded.values())).time
-    for candles in traded.values():
-        times = times.union(candles.time)
-    held = buy_and_hold(traded, times, job.cash, job.costs)
+    held = buy_and_hold(traded, runner.tape.times, job.cash, job.costs)
     figures = _figures(sweep, shape, held, winner, walked, project.ledger)
     seconds = {"predictions": predicted - clock, "sweep": swept - predicted, "all": time.perf_counter() - clock}
     moment = datetime.now(UTC)

@@ -25,6 +25,7 @@ from freqlstm.errors import PluginError, RunError, UsageError
 from freqlstm.run import find_run, read_run, run_backtest, run_of
 from freqlstm.store import Project
 from freqlstm.sweep import OBJECTIVES, Objective, WholeGrid
+from freqlstm.sweep_parts import Parts
 from freqlstm.sweep_search import Search
 from freqlstm.sweep_space import grid_of
 
@@ -256,10 +257,8 @@ def test_a_search_comes_nearer_to_what_is_best() -> None:
 
 
 def test_another_process_on_the_same_sweep_is_told(project: Project) -> None:
-    from freqlstm.sweep_parts import Parts
-
-    parts = Parts(project.results / ".sweep-taken")
-    with parts.opened(), pytest.raises(UsageError, match="Another process is making this very sweep"), parts.opened():
+    parts, theirs = (Parts(project.results / ".sweep-taken") for _ in range(2))
+    with parts.opened(), pytest.raises(UsageError, match="Another process is making this very sweep"), theirs.opened():
         pass
     assert not parts.folder.exists()  # nothing was found yet, so nothing is kept
 
@@ -359,3 +358,15 @@ def test_a_search_tells_each_combination_once_and_gives_way_to_a_small_grid(proj
     assert result.survey.best["oversold"].is_unique
     whole, _ = swept(project, "oversold=30,40", timerange="20240102-20240105", trials=16)
     assert whole.figures["rows"] == 2
+
+
+def test_a_finished_sweep_is_not_forgotten_while_another_process_reads_it(tmp_path: Path) -> None:
+    finished, again = Parts(tmp_path / "sweep"), Parts(tmp_path / "sweep")
+    with finished.opened():
+        finished.add(0, pd.DataFrame({"sharpe": [1.0]}))
+    with again.opened():
+        finished.remove()
+        assert again.read(0)["sharpe"].tolist() == [1.0]
+    again.remove()
+    assert list(tmp_path.iterdir()) == []
+    again.remove()
