@@ -47,6 +47,7 @@ OBJECTIVES = {  # what is to be large -> (figure, sign)
     "sharpe": ("sharpe", 1.0), "sortino": ("sortino", 1.0), "calmar": ("calmar", 1.0), "profit": ("total_return", 1.0),
     "drawdown": ("max_drawdown", -1.0),
 }  # fmt: skip
+FRACTIONS = ("profit", "drawdown")  # objectives that are told in percent
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,8 @@ def survey(sweep: Sweep, tables: Tables) -> Survey:
         piece = table.assign(objective=objective).dropna(subset=["objective"])
         best = pd.concat([best, piece]) if len(best) else piece
         best = best.sort_values("objective", ascending=False, kind="stable").drop_duplicates([*axes]).head(BEST)
-    matters = total.matters()
-    foremost = [name for name in matters if size(axes[name]) > 1][:MOST_AXES]
+    matters = total.matters(sampled=total.count < sweep.grid.count)
+    foremost = [name for name in matters if size(axes[name]) > 1][:MOST_AXES] if total.defined else []
     heat = {pair: np.full((bins(axes[pair[1]]), bins(axes[pair[0]])), -np.inf) for pair in combinations(foremost, 2)}
     if len(foremost) == 1:
         heat = {(foremost[0], foremost[0]): np.full((bins(axes[foremost[0]]),) * 2, -np.inf)}
@@ -128,12 +128,17 @@ class _Total:
     def _spread(self) -> float:
         return max(self.squares - self.sum**2 / self.defined, 0.0) if self.defined else 0.0
 
-    def matters(self) -> dict[str, float]:
-        """Between-group sum of squares over the whole one, largest first."""
+    def matters(self, sampled: bool) -> dict[str, float]:
+        """Between-group sum of squares over the whole one, largest first; of a sample, less what groups by chance have (Kelley 1935)."""
         found = {}
         for name, (number, sums) in self.by.items():
             there = number > 0
             between = float((number[there] * (sums[there] / number[there] - self.mean) ** 2).sum())
+            if sampled:
+                groups = int(there.sum())
+                free = self.defined - groups
+                by_chance = (groups - 1) * (self._spread - between) / free if free > 0 else between
+                between = max(between - by_chance, 0.0)
             found[name] = between / self._spread if self._spread > 0 else 0.0
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 

@@ -182,13 +182,16 @@ def summarize(result: SweepResult) -> None:
 
 def summarize_walk(result: SweepResult) -> None:
     """The parameters of each span, and the stitched result beside what hindsight and holding made of the same days."""
+    from freqlstm.sweep import FRACTIONS
+
     told, names = result.figures["walk"], list(result.config["sweep"])
+    shown = percent if result.figures["objective"] in FRACTIONS else _number
     click.echo()
     columns = ("chosen before", "traded until", f"{result.figures['objective']} then", "return next", "trades", *names)
     rows = []
     for span in told["spans"]:
         chosen, tested = span["parameters"] or {}, span["tested"]
-        rows.append((f"{span['test_start']:%Y-%m-%d %H:%M}", f"{span['test_end']:%Y-%m-%d %H:%M}", _number(span["trained"]),
+        rows.append((f"{span['test_start']:%Y-%m-%d %H:%M}", f"{span['test_end']:%Y-%m-%d %H:%M}", shown(span["trained"]),
                      percent(tested.get("total_return")), tested.get("trades", ""), *(_value(chosen.get(name)) for name in names)))  # fmt: skip
     print_table(columns, rows, right=columns[2:])
     click.echo()
