@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,11 @@ class Stretch:
     symbols: tuple[str, ...]
     start: str
     end: str
+
+    @property
+    def days(self) -> float:
+        """How long it is."""
+        return (datetime.fromisoformat(self.end) - datetime.fromisoformat(self.start)) / timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,8 @@ def trials(ledger: Path, stretch: Stretch) -> np.ndarray:
     """Shape (trials,): the annual Sharpe ratio of every trial on any of these candles, the newest of repeated ones; NaN: none.
 
     The same configuration on another time range or on other symbols is another trial: choosing among those is luck too.
-    A last line that a power cut tore off is left out.
+    By luck alone a ratio is the farther from 0 the shorter its time, so one over another time counts as what is as lucky
+    over the time of ``stretch``. A last line that a power cut tore off is left out.
     """
     if not ledger.exists():
         return np.zeros(0)
@@ -103,7 +111,7 @@ def trials(ledger: Path, stretch: Stretch) -> np.ndarray:
         if same and set(on.symbols) & set(stretch.symbols) and on.start < stretch.end and stretch.start < on.end:
             lists = tried.setdefault(on, ([], []))
             lists[0].append(keys)
-            lists[1].append(ratios)
+            lists[1].append(ratios * math.sqrt(on.days / stretch.days))
     found = [_newest(np.concatenate(keys), np.concatenate(ratios)) for keys, ratios in tried.values()]
     return np.concatenate(found) if found else np.zeros(0)
 
@@ -123,6 +131,8 @@ def _told(content: bytes, ledger: Path) -> Iterator[tuple[Stretch, np.ndarray, n
 
 def _parsed(told: dict[str, Any]) -> tuple[Stretch, np.ndarray, np.ndarray]:
     on = Stretch(told["exchange"], told["timeframe"], tuple(told["symbols"]), told["start"], told["end"])
+    if on.days <= 0:
+        raise ValueError("what was tried was tried for some time")
     if "configurations" in told:
         keys, ratios = _unpacked(told["configurations"], "<u8"), _unpacked(told["sharpes"], "<f8")
         if len(keys) != len(ratios):

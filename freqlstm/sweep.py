@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from freqlstm.bars import CONDITIONS, Bars, Decisions
 from freqlstm.candles import Candles
 from freqlstm.decider import Decider
 from freqlstm.engines.compiled import Summary, Tape, summarize
-from freqlstm.errors import UsageError
+from freqlstm.errors import PluginError, UsageError
 from freqlstm.folds import Fold
 from freqlstm.job import Job
 from freqlstm.jobs import cores
@@ -46,6 +47,7 @@ OBJECTIVES = {  # what is to be large -> (figure, sign)
     "sharpe": ("sharpe", 1.0), "sortino": ("sortino", 1.0), "calmar": ("calmar", 1.0), "profit": ("total_return", 1.0),
     "drawdown": ("max_drawdown", -1.0),
 }  # fmt: skip
+FRACTIONS = ("profit", "drawdown")  # objectives that are told in percent
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,17 @@ class Objective:
     name: str
 
     def of(self, summary: Summary) -> float:
-        """Larger is better; NaN where it is not defined."""
+        """Larger is better; NaN where it is not defined. Who never held anything has no drawdown to be praised for."""
         figure, sign = OBJECTIVES[self.name]
-        return sign * float(getattr(summary, figure))
+        idle = self.name == "drawdown" and not summary.exposure
+        return math.nan if idle else sign * float(getattr(summary, figure))
+
+    def column(self, table: pd.DataFrame) -> np.ndarray:
+        """Shape (combinations,): :meth:`of` each row of results."""
+        figure, sign = OBJECTIVES[self.name]
+        values = sign * table[figure].to_numpy(np.float64)
+        idle = self.name == "drawdown" and table["exposure"].to_numpy(np.float64) == 0.0
+        return np.where(idle, math.nan, values)
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,11 @@ class Runner:
 
     def rows(self, several: Iterable[Mapping[str, Any]]) -> np.ndarray:
         """Shape (combinations, figures and train spans)."""
-        return np.array([self.row(chosen) for chosen in several], dtype=np.float64)
+        found = []
+        for chosen in several:
+            with naming(chosen):
+                found.append(self.row(chosen))
+        return np.array(found, dtype=np.float64)
 
     def decisions(self, parameters: Mapping[str, Any]) -> dict[str, Decisions]:
         return {symbol: decider.decide(parameters) for symbol, decider in self.deciders.items()}
@@ -154,6 +168,16 @@ class Runner:
         job = self.sweep.job
         parameters = {**parameters, "max_positions": parameters["max_positions"] or self.symbols}
         return summarize(tape, decisions, parameters, job.costs, job.cash, job.allow_short)
+
+
+@contextmanager
+def naming(chosen: Mapping[str, Any]) -> Iterator[None]:
+    """A strategy that stops in the block is said to do so with these parameters."""
+    try:
+        yield
+    except PluginError as error:
+        told = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+        raise PluginError(f"{error} It was asked with {told}.") from error
 
 
 def piece(
@@ -193,8 +217,9 @@ def outlook(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Outlook:
 
     def read(places: Sequence[int]) -> frozenset[Any]:
         nonlocal history
-        bars = Bars(few, table.iloc[: len(few)])
-        history = max(history, history_needed(strategy, sweep.parameters(sweep.grid.at(places)), bars))
+        bars, chosen = Bars(few, table.iloc[: len(few)]), sweep.grid.at(places)
+        with naming(chosen):
+            history = max(history, history_needed(strategy, sweep.parameters(chosen), bars))
         return bars.asked
 
     first = [0] * len(axes)
@@ -231,7 +256,7 @@ def run(
     def told(table: pd.DataFrame) -> None:
         nonlocal best
         proposals.tell(table)
-        best = float(np.fmax(best, np.fmax.reduce(objective_of(sweep, table))))
+        best = float(np.fmax(best, np.fmax.reduce(sweep.objective.column(table))))
 
     def tell(number: int) -> None:
         beside = "" if math.isnan(best) else f", best {sweep.objective.name} so far {best:.4g}"
@@ -260,12 +285,6 @@ def run(
                     parts.remove()
                     raise
     tell(total)
-
-
-def objective_of(sweep: Sweep, table: pd.DataFrame) -> np.ndarray:
-    """Shape (combinations,): larger is better; NaN where it is not defined."""
-    figure, sign = OBJECTIVES[sweep.objective.name]
-    return np.asarray(sign * table[figure].to_numpy(np.float64))
 
 
 def chosen_at(sweep: Sweep, table: pd.DataFrame, row: int) -> dict[str, Any]:

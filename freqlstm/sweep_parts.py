@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -20,15 +20,15 @@ class Parts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = FileLock(folder / "lock", timeout=0)
 
     @contextmanager
     def opened(self) -> Iterator[Parts]:
         """Nobody else works on this sweep while the block runs; what is stored stays if it fails, but not an empty folder."""
         with explained(self.folder):
             make_folder(self.folder)
-        lock = FileLock(self.folder / "lock", timeout=0)
         try:
-            lock.acquire()
+            self._lock.acquire()
         except Timeout:
             raise UsageError(
                 f"Another process is making this very sweep in {self.folder}. Wait until it has ended."
@@ -38,7 +38,7 @@ class Parts:
         finally:
             if not self.count:
                 self.remove()
-            lock.release()
+            self._lock.release()
 
     @property
     def count(self) -> int:
@@ -58,8 +58,10 @@ class Parts:
         return (self.read(number) for number in range(self.count))
 
     def remove(self) -> None:
-        """Forget the sweep: it is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget the sweep: it is finished. If somebody has opened it meanwhile, they will forget it themselves."""
+        if self.folder.is_dir():
+            with suppress(Timeout), self._lock:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _name(number: int) -> str:

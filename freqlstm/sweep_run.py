@@ -63,7 +63,9 @@ class SweepRun(Run):
 
     sweep: Mapping[str, Any] = field(default_factory=dict)  # parameter -> "from:to:count" or a list of values
     objective: str = "sharpe"
-    trials: int = 0  # combinations that a search proposes, for each span of a walk-forward anew; 0: all of them
+    trials: int = (
+        0  # combinations that a search proposes, for each span of a walk-forward anew; 0, or as many as there are: all
+    )
     walk: WalkPlan = field(default_factory=WalkPlan)
 
     def __post_init__(self) -> None:
@@ -109,7 +111,8 @@ def run_sweep(
     warnings: Warn = [] if warn is None else warn
     clock, workers = time.perf_counter(), jobs or cores()
     grid = _grid(asked, project)
-    if not asked.trials:
+    searched = 0 < asked.trials < grid.count
+    if not searched:
         require_days(grid.count, FASTEST, workers)
     job = prepare(asked, project, warnings, jobs=jobs, cache=cache)
     spans = asked.walk.spans(job.start, job.end)
@@ -122,7 +125,7 @@ def run_sweep(
     sweep = Sweep(job, grid, Objective(asked.objective), spans)
     ahead = outlook(sweep, tables)
     sweep = replace(sweep, grid=ahead.grid)
-    proposals: Proposals = Searches(sweep, asked.trials, asked.seed) if asked.trials else WholeGrid(sweep.grid)
+    proposals: Proposals = Searches(sweep, asked.trials, asked.seed) if searched else WholeGrid(sweep.grid)
     runner = Runner(sweep, tables, ahead.history)
     made_of = {name: forecast.fingerprint for name, forecast in forecasts.items()}
     parts = Parts(project.results / f".sweep-{_fingerprint(sweep, asked, made_of)[:16]}")
@@ -139,10 +142,7 @@ def run_sweep(
             _count(sweep, walked, project.ledger)
         shape = survey(sweep, lambda: parts)
     traded = job.traded()
-    times = next(iter(traded.values())).time
-    for candles in traded.values():
-        times = times.union(candles.time)
-    held = buy_and_hold(traded, times, job.cash, job.costs)
+    held = buy_and_hold(traded, runner.tape.times, job.cash, job.costs)
     figures = _figures(sweep, shape, held, winner, walked, project.ledger)
     seconds = {"predictions": predicted - clock, "sweep": swept - predicted, "all": time.perf_counter() - clock}
     moment = datetime.now(UTC)
@@ -175,6 +175,11 @@ def _grid(asked: SweepRun, project: Project) -> Grid:
 def _require_defined(asked: SweepRun, start: pd.Timestamp, end: pd.Timestamp) -> None:
     """A UsageError if the objective cannot be had of so short a time."""
     shortest = min(end - start, duration(asked.walk.train)) if asked.walk else end - start
+    last = start + shortest - pd.Timedelta(nanoseconds=1)
+    if asked.objective in ("sharpe", "sortino") and last.floor("D") == start.floor("D"):
+        raise UsageError(
+            f"The {asked.objective} of one day is not defined: it needs the returns of two. Choose a longer time, or another --objective."
+        )
     if OBJECTIVES[asked.objective][0] in ANNUAL and shortest < pd.Timedelta(days=stats.SHORTEST_YEAR):
         raise UsageError(
             f"The {asked.objective} of {shortest / pd.Timedelta(days=1):.3g} days is not defined: an annual return needs {stats.SHORTEST_YEAR}. Choose a longer "

@@ -16,7 +16,7 @@ import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from freqlstm.sweep import Sweep, objective_of, train_columns
+from freqlstm.sweep import Sweep, train_columns
 from freqlstm.sweep_space import Axis, Grid, Steps, size
 
 AT_ONCE = 8  # combinations proposed before any of them is judged; the number of cores makes no difference
@@ -39,7 +39,9 @@ class Searches:
 
     def tell(self, rows: pd.DataFrame) -> None:
         place = self._each.index(self._newest)
-        told = rows[train_columns(self.sweep.spans)[place - 1]].to_numpy() if place else objective_of(self.sweep, rows)
+        told = (
+            rows[train_columns(self.sweep.spans)[place - 1]].to_numpy() if place else self.sweep.objective.column(rows)
+        )
         self._newest.tell(told)
 
     def serves(self, number: int, span: int) -> bool:

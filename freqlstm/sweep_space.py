@@ -124,7 +124,12 @@ def _axis(strategy: type[Any], name: str, asked: Any) -> Axis:
     else:
         values = asked if isinstance(asked, list) else [asked]
         if isinstance(asked, str):
-            values = [_read(each) for each in asked.split(",") if each.strip()]
+            listed = _read(f"[{asked}]")  # texts in quotes may have commas
+            values = listed if isinstance(listed, list) else [_read(each) for each in asked.split(",") if each.strip()]
+        if any(isinstance(each, (list, dict)) for each in values):
+            raise UsageError(
+                f"{given!r} has a list or a table among its values. Each must be a number, true, false or a text."
+            )
         if not values:
             raise UsageError(f"{given!r} names no value. Give at least one, {EXAMPLE}.")
         some_float = isinstance(default, float) or any(isinstance(each, float) for each in values)
@@ -156,6 +161,10 @@ def _steps(given: str, asked: str, default: Any) -> Steps:
     if isinstance(default, float):
         return Steps(float(first), float(last), count, log=log)
     whole = isinstance(first, int) and isinstance(last, int)
+    if whole and not log and count > last - first + 1:
+        raise UsageError(
+            f"{given!r} asks for {count:,} values, and there are {last - first + 1:,} whole numbers. Ask for no more, or write {first}.0:{last}.0:{count}."
+        )
     if whole and not log and count > 1 and (last - first) % (count - 1):
         raise UsageError(
             f"{given!r} would have values such as {first + (last - first) / (count - 1):g}, and {parts[0]} and {parts[1]} are whole numbers. "

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from freqlstm.search import Choices
-from freqlstm.sweep import OBJECTIVES, Sweep
+from freqlstm.sweep import Sweep
 from freqlstm.sweep_space import Axis, size, value
 
 MOST_BINS = 40  # of an axis in a heat map; neighbouring values share one
@@ -44,7 +44,7 @@ class Survey:
     mean: float
     deviation: float
     positive: float  # share of those defined that are above 0
-    best: pd.DataFrame  # at most 20 rows, best first, with a column objective
+    best: pd.DataFrame  # at most 20 rows, best first and each combination once, with a column objective
     matters: dict[
         str, float
     ]  # parameter -> share of the objective's variance that its value alone explains, largest first
@@ -57,17 +57,16 @@ class Survey:
 def survey(sweep: Sweep, tables: Tables) -> Survey:
     """``tables`` gives the pieces of the results anew each time it is called."""
     axes = sweep.grid.axes
-    figure, sign = OBJECTIVES[sweep.objective.name]
     total = _Total(axes)
     best = pd.DataFrame()
     for table in tables():
-        objective = sign * table[figure].to_numpy(np.float64)
+        objective = sweep.objective.column(table)
         total.add(table, objective)
         piece = table.assign(objective=objective).dropna(subset=["objective"])
         best = pd.concat([best, piece]) if len(best) else piece
-        best = best.sort_values("objective", ascending=False, kind="stable").head(BEST)
-    matters = total.matters()
-    foremost = [name for name in matters if size(axes[name]) > 1][:MOST_AXES]
+        best = best.sort_values("objective", ascending=False, kind="stable").drop_duplicates([*axes]).head(BEST)
+    matters = total.matters(sampled=total.count < sweep.grid.count)
+    foremost = [name for name in matters if size(axes[name]) > 1][:MOST_AXES] if total.defined else []
     heat = {pair: np.full((bins(axes[pair[1]]), bins(axes[pair[0]])), -np.inf) for pair in combinations(foremost, 2)}
     if len(foremost) == 1:
         heat = {(foremost[0], foremost[0]): np.full((bins(axes[foremost[0]]),) * 2, -np.inf)}
@@ -78,7 +77,7 @@ def survey(sweep: Sweep, tables: Tables) -> Survey:
     )
     bars = np.zeros(len(edges) - 1, dtype=np.int64)
     for table in tables():
-        objective = sign * table[figure].to_numpy(np.float64)
+        objective = sweep.objective.column(table)
         known = ~np.isnan(objective)
         bars += np.histogram(objective[known], edges)[0]
         places = {name: bin_of(axes[name], table[name])[known] for name in foremost}
@@ -129,12 +128,17 @@ class _Total:
     def _spread(self) -> float:
         return max(self.squares - self.sum**2 / self.defined, 0.0) if self.defined else 0.0
 
-    def matters(self) -> dict[str, float]:
-        """Between-group sum of squares over the whole one, largest first."""
+    def matters(self, sampled: bool) -> dict[str, float]:
+        """Between-group sum of squares over the whole one, largest first; of a sample, less what groups by chance have (Kelley 1935)."""
         found = {}
         for name, (number, sums) in self.by.items():
             there = number > 0
             between = float((number[there] * (sums[there] / number[there] - self.mean) ** 2).sum())
+            if sampled:
+                groups = int(there.sum())
+                free = self.defined - groups
+                by_chance = (groups - 1) * (self._spread - between) / free if free > 0 else between
+                between = max(between - by_chance, 0.0)
             found[name] = between / self._spread if self._spread > 0 else 0.0
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 

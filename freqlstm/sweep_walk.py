@@ -21,10 +21,11 @@ from freqlstm.candles import Candles
 from freqlstm.costs import Costs
 from freqlstm.engines.compiled import Tape, replay
 from freqlstm.engines.fills import Fill, Refusal, trade_list
-from freqlstm.errors import TooFewCandles
+from freqlstm.errors import TooFewCandles, UsageError
 from freqlstm.folds import Fold, FoldPlan, duration
 from freqlstm.sweep import Proposals, Runner, Sweep, chosen_at, part, piece, train_columns
 
+MOST_SPANS = 1000
 END = "end of the span"  # the reason of the fills that close what is open
 
 
@@ -48,6 +49,11 @@ class WalkPlan:
             raise TooFewCandles(
                 f"Parameters chosen on {self.train} leave nothing to trade on: the time range is {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} "
                 f"UTC. Shorten --train, or choose a longer --timerange."
+            )
+        count = -(-(end - first) // duration(self.test))
+        if count > MOST_SPANS:
+            raise UsageError(
+                f"Trading {self.test} at a time makes {count:,} spans, and {MOST_SPANS:,} are the most. Choose a longer --test."
             )
         return tuple(plan.folds(first, end, start))
 

@@ -14,7 +14,7 @@ from freqlstm.backtest import decisions_for
 from freqlstm.engines import backtrader, compiled
 from freqlstm.engines.fills import trade_list
 from freqlstm.errors import RunError
-from freqlstm.sweep import FIGURES, Runner, Sweep, chosen_at, objective_of
+from freqlstm.sweep import FIGURES, Runner, Sweep, chosen_at
 
 CLOSE = 1e-9  # relative difference of two figures that are the same but for the order of additions
 COMPARED = (  # of every trade, as the trade list has them
@@ -39,7 +39,7 @@ def best_of(sweep: Sweep, tables: Iterable[pd.DataFrame]) -> tuple[int, pd.Serie
     found: tuple[int, pd.Series[Any], dict[str, Any]] | None = None
     best, before = -np.inf, 0
     for table in tables:
-        objective = objective_of(sweep, table)
+        objective = sweep.objective.column(table)
         place = int(np.argmax(np.where(np.isnan(objective), -np.inf, objective)))
         if objective[place] > best:
             best = float(objective[place])
@@ -74,7 +74,7 @@ def confirmed(
                 f"The best combination has {name} {row[name]!r} in the sweep and {told[name]!r} in Backtrader, with the same trades. Please report "
                 f"this, with the sweep's run.toml: the engines must agree."
             )
-    return Winner(number, chosen, float(objective_of(sweep, row.to_frame().T)[0]), lists[0], slow.equity)
+    return Winner(number, chosen, float(sweep.objective.column(row.to_frame().T)[0]), lists[0], slow.equity)
 
 
 def _require_same(slow: pd.DataFrame, fast: pd.DataFrame) -> None:

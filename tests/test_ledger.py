@@ -23,7 +23,7 @@ TRIAL = Trial(
 
 def tried(ledger: Path, **other: str) -> list[float | None]:
     told = {
-        "exchange": "binance", "timeframe": "1m", "start": "2024-01-10T00:00:00+00:00", "end": "2024-01-11T00:00:00+00:00",
+        "exchange": "binance", "timeframe": "1m", "start": "2024-01-10T00:00:00+00:00", "end": "2024-02-10T00:00:00+00:00",
         **other,
     }  # fmt: skip
     return told_of(ledger, Stretch(symbols=("BTC/USDT",), **told))
@@ -51,7 +51,16 @@ def test_the_same_configuration_on_another_range_or_symbol_is_another_trial(tmp_
     others = [replace(TRIAL, start="2024-01-05T00:00:00+00:00"), replace(TRIAL, symbols=("BTC/USDT",))]
     for trial in (TRIAL, *others):
         record(ledger, trial)
-    assert tried(ledger) == [1.5, 1.5, 1.5]
+    assert tried(ledger) == [1.5, 1.5 * math.sqrt(27 / 31), 1.5]
+
+
+def test_a_ratio_over_another_time_counts_as_what_is_as_lucky_over_this_one(tmp_path: Path) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    two_days = replace(BATCH, start="2024-01-11T00:00:00+00:00", end="2024-01-13T00:00:00+00:00")
+    record_all(ledger, two_days, ["x", "y", "z"], np.array([70.0, -70.0, np.nan]))
+    eight = {"start": "2024-01-10T00:00:00+00:00", "end": "2024-01-18T00:00:00+00:00"}
+    assert tried(ledger, **eight) == [35.0, -35.0, None]
+    assert trials(ledger, two_days)[:2].tolist() == [70.0, -70.0]
 
 
 def test_a_line_that_a_power_cut_tore_costs_that_trial_only(tmp_path: Path) -> None:
@@ -146,6 +155,14 @@ def test_a_batch_that_a_power_cut_tore_is_left_out(tmp_path: Path) -> None:
     assert tried(ledger) == [0.5, 1.0]
     record(ledger, TRIAL)
     assert tried(ledger) == [0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize("end", ["soon", TRIAL.start])
+def test_what_was_tried_for_no_time_is_no_trial(tmp_path: Path, end: str) -> None:
+    ledger = tmp_path / "trials.jsonl"
+    record(ledger, replace(TRIAL, end=end))
+    with pytest.raises(StoreError, match=r"Line 1 of .* is not a trial"):
+        tried(ledger)
 
 
 def test_a_batch_with_more_configurations_than_sharpe_ratios_is_no_trial(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from freqlstm.engines import compiled
 from freqlstm.errors import PluginError, RunError, UsageError
 from freqlstm.run import find_run, read_run, run_backtest, run_of
 from freqlstm.store import Project
-from freqlstm.sweep import Objective, WholeGrid
+from freqlstm.sweep import OBJECTIVES, Objective, WholeGrid
+from freqlstm.sweep_parts import Parts
 from freqlstm.sweep_search import Search
 from freqlstm.sweep_space import grid_of
 
@@ -256,10 +257,8 @@ def test_a_search_comes_nearer_to_what_is_best() -> None:
 
 
 def test_another_process_on_the_same_sweep_is_told(project: Project) -> None:
-    from freqlstm.sweep_parts import Parts
-
-    parts = Parts(project.results / ".sweep-taken")
-    with parts.opened(), pytest.raises(UsageError, match="Another process is making this very sweep"), parts.opened():
+    parts, theirs = (Parts(project.results / ".sweep-taken") for _ in range(2))
+    with parts.opened(), pytest.raises(UsageError, match="Another process is making this very sweep"), theirs.opened():
         pass
     assert not parts.folder.exists()  # nothing was found yet, so nothing is kept
 
@@ -319,3 +318,55 @@ def test_the_objective_is_larger_where_it_is_better() -> None:
         0.1,
         -0.05,
     ]
+    idle = summary._replace(max_drawdown=0.0, trades=0, exposure=0.0)
+    assert math.isnan(Objective("drawdown").of(idle))
+    table = pd.DataFrame([summary, idle])
+    for name in OBJECTIVES:
+        np.testing.assert_array_equal(
+            Objective(name).column(table), [Objective(name).of(each) for each in (summary, idle)]
+        )
+
+
+PICKY = '''"""Cannot take 3."""
+
+from freqlstm import Strategy
+
+
+class Picky(Strategy):
+    params = dict(after=1)
+
+    def enter_long(self, bars):
+        if self.p.after == 3:
+            raise ValueError("three is too many")
+        return bars.close > self.p.after
+'''
+
+
+@pytest.mark.parametrize("axis", ["after=1,2,3", "after=1:5:5"])  # asked beforehand, and in the middle
+def test_a_strategy_that_stops_is_told_with_the_parameters_that_it_had(tmp_path: Path, axis: str) -> None:
+    project = project_of(tmp_path, walk_of(3 * 1440))
+    (tmp_path / "strategies" / "picky.py").write_text(PICKY)
+    with pytest.raises(PluginError) as error:
+        swept(project, axis, strategy="picky")
+    assert str(error.value).endswith("ValueError: three is too many. It was asked with after=3.")
+    assert list(unfinished(project)) == []
+
+
+def test_a_search_tells_each_combination_once_and_gives_way_to_a_small_grid(project: Project) -> None:
+    result, _ = swept(project, "oversold=20:40:21", timerange="20240102-20240105", trials=16)
+    assert result.figures["rows"] == 16
+    assert result.survey.best["oversold"].is_unique
+    whole, _ = swept(project, "oversold=30,40", timerange="20240102-20240105", trials=16)
+    assert whole.figures["rows"] == 2
+
+
+def test_a_finished_sweep_is_not_forgotten_while_another_process_reads_it(tmp_path: Path) -> None:
+    finished, again = Parts(tmp_path / "sweep"), Parts(tmp_path / "sweep")
+    with finished.opened():
+        finished.add(0, pd.DataFrame({"sharpe": [1.0]}))
+    with again.opened():
+        finished.remove()
+        assert again.read(0)["sharpe"].tolist() == [1.0]
+    again.remove()
+    assert list(tmp_path.iterdir()) == []
+    again.remove()

@@ -40,6 +40,10 @@ def test_lists_keep_their_kinds_and_drop_repeats() -> None:
     assert grid.count == 16
 
 
+def test_texts_in_quotes_may_have_commas() -> None:
+    assert grid_of(Rules, {"side": "\"a,b\",'c'"}).axes == {"side": Choices(("a,b", "c"))}
+
+
 def test_parameters_of_every_strategy_can_be_swept() -> None:
     grid = grid_of(Rules, {"exposure": "0.1:1:10", "stop_loss": "0,0.02", "max_holding": "0:240:5"})
     assert grid.combination(99) == {"exposure": 1.0, "stop_loss": 0.02, "max_holding": 240}
@@ -85,6 +89,14 @@ def test_a_trillion_combinations_are_counted_and_passed_through_in_no_memory() -
             {"rsi_period": "7:21:4"},
             "'rsi_period=7:21:4' would have values such as 11.6667, and 7 and 21 are whole numbers. Choose a count that divides 14 into whole "
             "steps, such as 3, or write 7.0:21.0:4.",
+        ),
+        (
+            {"rsi_period": "7:21:1000"},
+            "'rsi_period=7:21:1000' asks for 1,000 values, and there are 15 whole numbers. Ask for no more, or write 7.0:21.0:1000.",
+        ),
+        (
+            {"rsi_period": [[7], [14]]},
+            "'rsi_period=[7],[14]' has a list or a table among its values. Each must be a number, true, false or a text.",
         ),
         ({"rsi_period": "7,soon"}, "Parameter 'rsi_period' of Rules is 'soon'. It must be a number, like 14."),
         ({"eager": "true,2"}, "Parameter 'eager' of Rules is 2. It must be True or False, like False."),

@@ -102,10 +102,14 @@ def build_run(file: Path | None, flags: dict[str, Any], changes: tuple[str, ...]
             content.setdefault("walk", {})[name] = content.pop(name)
     swept = content.setdefault("sweep", {})
     fixed = content.setdefault("parameters", {})
+    named = set()
     for change in changes:
         name, equals, text = (part.strip() for part in change.partition("="))
         if not equals or not name:
             raise UsageError(f"--set received {change!r}. It must be NAME=…, as in --set threshold=0:0.002:21.")
+        if name in named:
+            raise UsageError(f"--set names {name} twice. Give all its values at once, as in --set rsi_period=7,14,21.")
+        named.add(name)
         if not varies(text):
             set_parameter(content, name, parsed(text))
             swept.pop(name, None)
@@ -121,7 +125,9 @@ def build_run(file: Path | None, flags: dict[str, Any], changes: tuple[str, ...]
 
 def varies(text: str) -> bool:
     """Whether what follows ``--set NAME=`` is a range or a list, and not one value."""
-    return not text or text.startswith("[") or (text[0] not in "\"'" and ("," in text or ":" in text))
+    if text.startswith(('"', "'")):
+        return "," in text and parsed(text) == text  # not one text with a comma in it
+    return not text or text.startswith("[") or "," in text or ":" in text
 
 
 def summarize(result: SweepResult) -> None:
@@ -176,13 +182,16 @@ def summarize(result: SweepResult) -> None:
 
 def summarize_walk(result: SweepResult) -> None:
     """The parameters of each span, and the stitched result beside what hindsight and holding made of the same days."""
+    from freqlstm.sweep import FRACTIONS
+
     told, names = result.figures["walk"], list(result.config["sweep"])
+    shown = percent if result.figures["objective"] in FRACTIONS else _number
     click.echo()
     columns = ("chosen before", "traded until", f"{result.figures['objective']} then", "return next", "trades", *names)
     rows = []
     for span in told["spans"]:
         chosen, tested = span["parameters"] or {}, span["tested"]
-        rows.append((f"{span['test_start']:%Y-%m-%d %H:%M}", f"{span['test_end']:%Y-%m-%d %H:%M}", _number(span["trained"]),
+        rows.append((f"{span['test_start']:%Y-%m-%d %H:%M}", f"{span['test_end']:%Y-%m-%d %H:%M}", shown(span["trained"]),
                      percent(tested.get("total_return")), tested.get("trades", ""), *(_value(chosen.get(name)) for name in names)))  # fmt: skip
     print_table(columns, rows, right=columns[2:])
     click.echo()

@@ -16,6 +16,7 @@ from freqlstm.report.markup import chart, figure, folded, section, table, tile
 from freqlstm.report.page import links, page, synthetic_banner
 from freqlstm.report.sweep_charts import equity_chart, heat_chart, spread_chart
 from freqlstm.results import to_toml
+from freqlstm.sweep import FRACTIONS
 from freqlstm.sweep_result import SURE, SweepResult
 
 CONTENTS = {
@@ -152,8 +153,8 @@ def _spread_section(result: SweepResult) -> str:
     return section(
         "spread",
         "All combinations",
-        f"Of {count(survey.count)} combinations {count(survey.defined)} have a {text(objective)}; its mean is {ratio(survey.mean)}, its standard "
-        f"deviation {ratio(survey.deviation)}, and {share(survey.positive)} are above 0. All are in sweep.parquet.",
+        f"Of {count(survey.count)} combinations {count(survey.defined)} have a {text(objective)}; its mean is {_objective_text(objective, survey.mean)}, its standard "
+        f"deviation {share(survey.deviation) if objective in FRACTIONS else ratio(survey.deviation)}, and {share(survey.positive)} are above 0. All are in sweep.parquet.",
         chart("spread", 320),
     )
 
@@ -165,7 +166,7 @@ def _walk_section(result: SweepResult) -> str:
     names, objective = list(result.config["sweep"]), result.figures["objective"]
     spans = [
         [
-            moment(each["train_start"]), moment(each["test_start"]), moment(each["test_end"]), ratio(each["trained"]),
+            moment(each["train_start"]), moment(each["test_start"]), moment(each["test_end"]), _objective_text(objective, each["trained"]),
             f'<span class="{tone(each["tested"].get("total_return"))}">{percent(each["tested"].get("total_return"))}</span>',
             count(each["tested"].get("trades")), *(text(_short((each["parameters"] or {}).get(name))) for name in names),
         ]
@@ -218,6 +219,11 @@ def _repeat_section(result: SweepResult) -> str:
         folded("Run file", f"<pre>{text(to_toml(result.config))}</pre>"),
         folded("Manifest: versions, digests, timings", f"<pre>{text(shown)}</pre>"),
     )
+
+
+def _objective_text(objective: str, value: float | None) -> str:
+    """What a combination has of the objective."""
+    return percent(value) if objective in FRACTIONS else ratio(value)
 
 
 def _short(value: Any) -> str:

@@ -89,6 +89,9 @@ def test_a_walk_forward_is_printed_span_by_span_beside_hindsight_and_holding(swe
         (("-s", "dips", "--set", "rsi_perod=7,14"), 2, "No parameter of Dips named 'rsi_perod'. Did you mean 'rsi_period'?"),
         (("-s", "dips", "--set", "rsi_period"), 2, "--set received 'rsi_period'. It must be NAME=…, as in --set threshold=0:0.002:21."),
         (("-s", "dips", "--set", "prediction.lookback=30,60"), 2, "--set received 'prediction.lookback=30,60'. Parameters of a signal have one value, since predictions are made once; `freqlstm tune` varies them."),
+        (("-s", "dips", *AXES, "--set", "rsi_period=21,28"), 2, "--set names rsi_period twice. Give all its values at once, as in --set rsi_period=7,14,21."),
+        (("-s", "dips", *AXES, "--train", "2d", "--test", "1m"), 2, "Trading 1m at a time makes 4,320 spans, and 1,000 are the most. Choose a longer --test."),
+        (("-s", "dips", *AXES, "--train", "1d", "--test", "2d"), 2, "The sharpe of one day is not defined: it needs the returns of two. Choose a longer time, or another --objective."),
         (("-s", "dips", *AXES, "--objective", "sharp"), 2, "No objective named 'sharp'. Did you mean 'sharpe'?"),
         (("-s", "dips", *AXES, "--trials", "0"), 2, "Invalid value for '--trials': 0 is not in the range x>=1. `freqlstm sweep --help` lists what there is."),
         (("-s", "dips", *AXES, "--trials", "100001"), 2, "trials is 100001. It must be between 1 and 100,000, or 0 for the whole grid."),
@@ -106,7 +109,7 @@ def test_bad_input_is_one_line(sweep, arguments: tuple[str, ...], code: int, mes
 
 
 def test_what_varies_and_what_does_not() -> None:
-    assert [varies(text) for text in ("0:0.002:21", "7,14,21", "[7, 14]", "")] == [True] * 4
+    assert [varies(text) for text in ("0:0.002:21", "7,14,21", "[7, 14]", "", "'a','b'")] == [True] * 5
     assert [varies(text) for text in ("7", "true", "long", "'a:b'", '"x,y"')] == [False] * 5
 
 

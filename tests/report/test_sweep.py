@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from browsing import EMPTY, OVERLAPS, TOO_WIDE, open_offline
-from sweeping import project_of, swept, walk_of
+from sweeping import project_of, rows_of, swept, walk_of
 
+from freqlstm.report.figures import percent, share
 from freqlstm.sweep_result import SweepResult
 
 
@@ -75,3 +76,38 @@ def test_a_reader_can_choose_the_pair_and_no_chart_is_empty(made: tuple[SweepRes
         buttons.nth(3).click()
         assert buttons.nth(3).get_attribute("aria-pressed") == "true"
         page.context.close()
+
+
+def test_where_nothing_is_defined_there_is_no_empty_map(tmp_path: Path) -> None:
+    result, folder = swept(project_of(tmp_path, walk_of(3 * 1440)), "oversold=-2,-1", timerange="20240102-20240104")
+    assert result.figures["verdict"].startswith("No discovery: of none of 2 combinations is the sharpe defined")
+    page = (folder / "sweep.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="([a-z]+)">', page) == ["luck", "repeat"]
+    assert "heat-0" not in page
+
+
+def test_a_profit_is_told_in_percent(tmp_path: Path) -> None:
+    project = project_of(tmp_path, walk_of(6 * 1440))
+    result, folder = swept(
+        project, "oversold=30,40", timerange="20240102-20240106", objective="profit", train="2d", test="1d"
+    )
+    page = (folder / "sweep.html").read_text(encoding="utf-8")
+    assert (
+        f"its mean is {percent(result.survey.mean)}, its standard deviation {share(result.survey.deviation)}," in page
+    )
+    for span in result.figures["walk"]["spans"]:
+        assert f">{percent(span['trained'])}<" in page
+
+
+def test_of_a_few_samples_no_parameter_is_said_to_explain_what_chance_would(tmp_path: Path) -> None:
+    project = project_of(tmp_path, walk_of(4 * 1440))
+    result, folder = swept(project, "oversold=20:45:26", "overbought=55:80:26", timerange="20240102-20240105", trials=8)
+    table = rows_of(folder)
+    sharpe = table["sharpe"]
+    for name, told in result.survey.matters.items():
+        groups = sharpe.groupby(table[name])
+        apart = groups.transform("mean").var() / sharpe.var()
+        assert 4 < groups.ngroups <= 8
+        expected = apart - (groups.ngroups - 1) * (1 - apart) / max(8 - groups.ngroups, 1)
+        assert told == pytest.approx(max(expected, 0.0) if groups.ngroups < 8 else 0.0)
+        assert told < 0.95 * apart
