@@ -22,7 +22,7 @@ def draw(result: dict[str, Any], file: Path) -> None:
     compared = [row for row in result["rows"] if row.get("ratio")]
     growth = [row for row in result["rows"] if row.get("growth")]
     parts = [len(compared) * 0.42 + 1.0] * bool(compared) + [4.0] * bool(growth)
-    figure = Figure(figsize=(9.0, sum(parts) + 0.6), layout="constrained")
+    figure = Figure(figsize=(9.0, sum(parts or [2.0]) + 0.6), layout="constrained")
     axes = iter(figure.subplots(max(1, len(parts)), 1, squeeze=False, height_ratios=parts or None)[:, 0])
     if compared:
         _bars(next(axes), compared)
