@@ -14,6 +14,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from signal import SIG_DFL, SIGINT
+from signal import signal as on_signal
 from typing import Any
 
 import pandas as pd
@@ -199,6 +201,7 @@ def loaded(plugin: Any, folder: Path, market: Mapping[str, Candles], fold: Fold)
 
 
 def _behind() -> None:
-    """A process that fits gives way to the one that trades."""
+    """A process that fits gives way to the one that trades, and ends without a word at a Ctrl-C."""
+    on_signal(SIGINT, SIG_DFL)
     if hasattr(os, "nice"):
         os.nice(10)
