@@ -24,17 +24,27 @@ if TYPE_CHECKING:
     from freqlstm.run import Run
 
 
+def recipe_options(command: Any) -> Any:
+    """What is traded, on which candles and at which costs: the flags that stand for the keys of every run file."""
+    options = [
+        click.argument("run_file", required=False, type=PathName(dir_okay=False)),
+        click.option("-c", "--config", type=PathName(dir_okay=False), help="The run file, as an option."),
+        click.option("-s", "--strategy", metavar="NAME", help="A name that `freqlstm strategies` lists, or a file."),
+        pairs_option,
+        timeframe_option,
+        click.option("--timerange", metavar="FROM-TO", help="20230101-20230401 in UTC, the end not included."),
+        click.option("--exchange", metavar="NAME", help="Whose stored candles; demo is the synthetic market."),
+        click.option("--cash", "--dry-run-wallet", type=float, help="Of the quote asset at the start; 10000."),
+        click.option("--fee", type=float, help="Commission a side as a fraction; 0.001."),
+        click.option("--slippage", type=float, help="A side as a fraction; 0.0001."),
+    ]
+    for option in reversed(options):  # the last one applied comes first in the help
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.argument("run_file", required=False, type=PathName(dir_okay=False))
-@click.option("-c", "--config", type=PathName(dir_okay=False), help="The run file, as an option.")
-@click.option("-s", "--strategy", metavar="NAME", help="A name that `freqlstm strategies` lists, or a file.")
-@pairs_option
-@timeframe_option
-@click.option("--timerange", metavar="FROM-TO", help="20230101-20230401 in UTC, the end not included.")
-@click.option("--exchange", metavar="NAME", help="Whose stored candles; demo is the synthetic market.")
-@click.option("--cash", "--dry-run-wallet", type=float, help="Of the quote asset at the start; 10000.")
-@click.option("--fee", type=float, help="Commission a side as a fraction; 0.001.")
-@click.option("--slippage", type=float, help="A side as a fraction; 0.0001.")
+@recipe_options
 @click.option("--set", "changes", metavar="NAME=VALUE", multiple=True,
               help="A parameter of the strategy, or of one of its signals: prediction.units=64.")  # fmt: skip
 @click.option("--train", metavar="TIME", help="Longest train span of a fold; 90d.")

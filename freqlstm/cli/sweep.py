@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from freqlstm.cli.backtest import content_of, parsed, percent, set_parameter
+from freqlstm.cli.backtest import content_of, parsed, percent, recipe_options, set_parameter
 from freqlstm.cli.console import (
-    PathName,
     json_option,
     note,
-    pairs_option,
     print_json,
     print_table,
     progress_bar,
-    timeframe_option,
 )
 from freqlstm.errors import UsageError
 
@@ -28,16 +25,7 @@ SHOWN = 5  # combinations
 
 
 @click.command()
-@click.argument("run_file", required=False, type=PathName(dir_okay=False))
-@click.option("-c", "--config", type=PathName(dir_okay=False), help="The run file, as an option.")
-@click.option("-s", "--strategy", metavar="NAME", help="A name that `freqlstm strategies` lists, or a file.")
-@pairs_option
-@timeframe_option
-@click.option("--timerange", metavar="FROM-TO", help="20230101-20230401 in UTC, the end not included.")
-@click.option("--exchange", metavar="NAME", help="Whose stored candles; demo is the synthetic market.")
-@click.option("--cash", "--dry-run-wallet", type=float, help="Of the quote asset at the start; 10000.")
-@click.option("--fee", type=float, help="Commission a side as a fraction; 0.001.")
-@click.option("--slippage", type=float, help="A side as a fraction; 0.0001.")
+@recipe_options
 @click.option("--set", "changes", metavar="NAME=…", multiple=True,
               help="threshold=0:0.002:21 (from:to:count, or from:to:count:log) and rsi_period=7,14,21 vary; oversold=35 and prediction.units=64 do not.")  # fmt: skip
 @click.option("--objective", metavar="NAME", help="What is best: sharpe, sortino, calmar, profit or drawdown; sharpe.")
