@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Protocol, Self
 
 import keras
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from freqlstm import lstm_kernels as kernels
-from freqlstm.compiled_network import ACTIVATIONS, LANES, CompiledNetwork, Dense, Flat, Recurrent, Stage
+from freqlstm.compiled_network import ACTIVATIONS, CompiledNetwork, Dense, Flat, Recurrent, Stage
 
 CLIP_NORM = 1.0  # of the gradient: Pascanu, Mikolov and Bengio 2013
 DECAYS = 0.9, 0.999  # of the two moments of Adam: Kingma and Ba 2015
 EPSILON = 1e-7  # of Adam
 
-TOGETHER = 128  # windows, at most, of which everything is remembered at the same time
+TOGETHER = 64  # windows, at most, of which everything is remembered at the same time
 SIDE_BY_SIDE = 12  # windows from which on it is quicker to treat them together
 _LETTERS: dict[type, str] = {Flat: "F", Recurrent: "R", Dense: "D"}
 
+ShareOut = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]  # as map
 Slope = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of each window's error by its output, from outputs and labels
 
 
@@ -68,7 +72,7 @@ class CompiledStep:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """(weights, moments) after update ``number``, counted from 1. What ``shares`` gives no weight counts as no error."""
         some = np.flatnonzero(shares)
-        slope = self.gradient(weights, windows[some], labels[some], shares[some] / np.float32(len(shares)))
+        _, slope = self.gradient(weights, windows[some], labels[some], shares[some] / np.float32(len(shares)))
         weights, moments = np.array(weights, np.float32), np.array(moments, np.float32)
         unbiased = math.sqrt(1 - DECAYS[1] ** float(number)) / (1 - DECAYS[0] ** float(number))
         single = np.float32
@@ -78,16 +82,34 @@ class CompiledStep:
         )  # fmt: skip
         return weights, moments
 
-    def gradient(self, weights: np.ndarray, windows: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """Shape (parameters,): of the sum of the errors of windows, (windows, steps, n), each by its share."""
-        stages = self._with(weights)
-        parts = [slice(first, first + TOGETHER) for first in range(0, len(windows), TOGETHER)]
-        total = self._gradient(stages, windows[parts[0]], labels[parts[0]], shares[parts[0]])
-        for part in parts[1:]:
-            total += self._gradient(stages, windows[part], labels[part], shares[part])
-        return total
+    def gradient(
+        self,
+        weights: np.ndarray,
+        windows: np.ndarray,
+        labels: np.ndarray,
+        shares: np.ndarray,
+        share_out: ShareOut = map,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(outputs, (windows,), slope, (parameters,)): the slope of the sum of the errors of windows, each by its share.
 
-    def _gradient(self, stages: list[Stage], windows: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        Windows are (windows, steps, n). ``share_out`` may work on several at once, as a pool's map: the bits are the same.
+        """
+        stages = self._with(weights)
+
+        def of(first: int) -> tuple[np.ndarray, np.ndarray]:
+            part = slice(first, first + TOGETHER)
+            return self._gradient(stages, windows[part], labels[part], shares[part])
+
+        with one_thread_of_blas():
+            found = list(share_out(of, range(0, len(windows), TOGETHER)))
+        slope = found[0][1]
+        for _, more in found[1:]:
+            slope += more
+        return np.concatenate([outputs for outputs, _ in found]), slope
+
+    def _gradient(
+        self, stages: list[Stage], windows: np.ndarray, labels: np.ndarray, shares: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         way: type[_Way] = _SideBySide if len(windows) >= SIDE_BY_SIDE else _OneByOne
         passed: list[Any] = []
         values: np.ndarray = np.ascontiguousarray(windows, np.float32)
@@ -100,13 +122,14 @@ class CompiledStep:
             elif isinstance(stage, Dense):
                 passed.append(_Row(stage, values))
                 values = passed[-1].made
+        outputs = values[:, 0]
         with np.errstate(over="ignore", invalid="ignore"):  # what has no gradient is not followed
-            slopes = (self._slope(values[:, 0], labels) * shares)[:, None].astype(np.float32)
+            slopes = (self._slope(outputs, labels) * shares)[:, None].astype(np.float32)
             found: list[np.ndarray] = []
             for each in reversed(passed):
                 slopes, own = each.back(slopes, needed=each is not passed[0])
                 found = [*own, *found]
-        return np.concatenate([array.ravel() for array in found])
+        return outputs, np.concatenate([array.ravel() for array in found])
 
     def _with(self, weights: np.ndarray) -> list[Stage]:
         """The stages with these weights."""
@@ -171,62 +194,48 @@ class _OneByOne:
 
 
 class _SideBySide:
-    """Windows side by side: from (windows, steps, n) for the first LSTM, and (steps, n, windows) for those upon it."""
+    """Windows side by side, and the steps of all of them one after another, (steps, windows, n), from the second LSTM on."""
 
-    def __init__(self, stage: Recurrent, values: np.ndarray | _Across) -> None:
-        self.stage = stage
-        self.windows = values.windows if isinstance(values, _Across) else len(values)
-        self.inputs = values.array if isinstance(values, _Across) else _across(values)
-        gates, cells, states = kernels.remembering_all(self.inputs, *stage.packed)
-        self.gates, self.cells, self.states = gates, cells, _Across(states, self.windows)
+    def __init__(self, stage: Recurrent, values: np.ndarray | _Steps) -> None:
+        inputs = values.array if isinstance(values, _Steps) else np.ascontiguousarray(values.transpose(1, 0, 2))
+        steps, windows, _ = inputs.shape
+        self.stage, self.inputs = stage, inputs
+        self.gates = np.matmul(inputs, stage.weights)  # (steps, windows, 4 units)
+        self.gates += stage.bias
+        self.cells, states = np.empty((2, steps + 1, windows, stage.units), np.float32)  # the first are those before
+        self.cells[0] = states[0] = 0
+        for step in range(steps):
+            self.gates[step] += states[step] @ stage.recurrent
+            kernels.step_on(self.gates[step], self.cells[step], self.cells[step + 1], states[step + 1])
+        self.before, self.states = states[:-1], _Steps(states[1:])
 
     def last(self) -> np.ndarray:
-        return np.ascontiguousarray(self.states.array[-1].T[: self.windows])
+        last: np.ndarray = self.states.array[-1]
+        return last
 
-    def back(self, slopes: np.ndarray, needed: bool) -> tuple[np.ndarray, list[np.ndarray]]:
-        """As that of :class:`_OneByOne`."""
-        stage, states = self.stage, self.states.array
-        if not stage.sequences:
-            last, slopes = slopes, np.zeros_like(states)
-            slopes[-1, :, : self.windows] = last.T
-        of_gates = kernels.all_back_in_time(self.gates, self.cells, slopes, _for_the_way_back(stage.recurrent))
-        before = np.zeros_like(states)
-        before[1:] = states[:-1]
+    def back(self, slopes: Any, needed: bool) -> tuple[Any, list[np.ndarray]]:
+        """As that of :class:`_OneByOne`; the gates are used up."""
+        stage, gates, cells = self.stage, self.gates, self.cells
+        backwards = np.ascontiguousarray(stage.recurrent.T)
+        of_states = np.zeros_like(cells[0]) if stage.sequences else slopes.copy()
+        of_cells = np.zeros_like(of_states)
+        for step in reversed(range(len(gates))):
+            if stage.sequences:
+                of_states += slopes[step]
+            kernels.step_back(gates[step], cells[step], cells[step + 1], of_states, of_cells)
+            np.matmul(gates[step], backwards, out=of_states)
+        flat = gates.reshape(-1, gates.shape[2])
         own = [
-            kernels.weigh(self.inputs, of_gates)[: len(stage.weights)],
-            kernels.weigh(before, of_gates)[: stage.units],
-            kernels.weigh(np.ones_like(states[:, :1]), of_gates)[0],
+            self.inputs.reshape(len(flat), -1).T @ flat,
+            self.before.reshape(len(flat), -1).T @ flat,
+            np.ones(len(flat), np.float32) @ flat,
         ]
-        if not needed:
-            return self.inputs, own
-        steps, units, _, windows = of_gates.shape
-        below, back = np.zeros_like(self.inputs), _for_the_way_back(stage.weights)
-        none = np.zeros((len(back), 4), np.float32)
-        for step in range(steps):
-            made = kernels.project(of_gates[step].reshape(4 * units, windows), back, none)
-            below[step] = made.reshape(-1, windows)[: below.shape[1]]
-        return below, own
+        return (np.matmul(gates, np.ascontiguousarray(stage.weights.T)) if needed else self.inputs), own
 
 
 @dataclass(frozen=True, eq=False)
-class _Across:
-    array: np.ndarray  # (steps, n, windows), with some more windows of zeros to fill up the last LANES
-    windows: int
-
-
-def _across(windows: np.ndarray) -> np.ndarray:
-    filled = np.zeros((*windows.shape[1:], -(-len(windows) // LANES) * LANES), np.float32)
-    filled[..., : len(windows)] = windows.transpose(1, 2, 0)
-    return filled
-
-
-def _for_the_way_back(weights: np.ndarray) -> np.ndarray:
-    """Shape (fours of n, 4 units, 4): weights, (n, 4 units), by which what a unit's gates say comes back to the n."""
-    n, width = weights.shape
-    fours = np.zeros((-(-n // 4) * 4, width), np.float32)
-    fours[:n] = weights
-    by_unit = fours.reshape(-1, 4, 4, width // 4)  # (fours, one of them, gate, unit)
-    return np.ascontiguousarray(by_unit.transpose(0, 3, 2, 1).reshape(-1, width, 4))
+class _Steps:
+    array: np.ndarray  # (steps, windows, n)
 
 
 class _Row:
@@ -246,6 +255,18 @@ class _Row:
         own = [kernels.together(_columns(self.inputs), slopes), _total(slopes)]
         back = kernels.times(slopes, np.ascontiguousarray(self.stage.weights.T)) if needed else self.inputs
         return back, own
+
+
+@contextmanager
+def one_thread_of_blas() -> Iterator[None]:
+    """So that no sum depends on how it is shared out."""
+    with _libraries().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _columns(inputs: np.ndarray) -> np.ndarray:

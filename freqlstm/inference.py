@@ -58,7 +58,8 @@ class Forward:
         if self.path == "keras" or not len(rows):
             return True
         theirs = self._network().predict_on_batch(gather(matrix, rows, self.lookback))[:, 0].astype(np.float64)
-        off = np.abs(self.outputs(matrix, rows) - theirs) / np.maximum(1.0, np.abs(theirs))
+        with np.errstate(invalid="ignore"):  # of a training that went astray
+            off = np.abs(self.outputs(matrix, rows) - theirs) / np.maximum(1.0, np.abs(theirs))
         self.difference = max(self.difference, float(np.max(off)))
         if np.max(off) <= TOLERANCE:  # not so if there is a NaN
             return True

@@ -102,6 +102,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """How many threads this process may work with: of the processes of :func:`parallel`, each has its share of the cores.
+
+    Whoever sets OMP_NUM_THREADS, as such processes find it set, says so for all of them.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(given), cores()) if given.isdigit() and int(given) else cores()
+
+
 @contextmanager
 def watched(folds: int, progress: Progress) -> Iterator[Path]:
     """A folder for the folds' notes, read twice a second while the block runs; progress counts folds and parts of them."""

@@ -265,105 +265,51 @@ def step_by_step(
     return passed
 
 
-# Learning from windows side by side: all that is remembered of them is at hand for the way back (Werbos 1990)
+# Learning from windows side by side, (windows, n) at each step, whose products a BLAS makes (Werbos 1990)
 
 
 @kernel
-def remembering_all(
-    inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, recurrent: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(gates, cells, states) of an LSTM at each step of windows, (steps, n, windows): the gates as they open, 0 to 1.
+def step_on(sums: np.ndarray, before: np.ndarray, cells: np.ndarray, states: np.ndarray) -> None:
+    """Open the gates, (windows, 4 units), that ``sums`` add up to, in place; cells and states, (windows, units), after it."""
+    units = cells.shape[1]
+    for w in range(len(sums)):
+        gate, then, now, after = sums[w], before[w], cells[w], states[w]
+        for k in range(2 * units):
+            gate[k] = sigmoid(gate[k])
+        for k in range(2 * units, 3 * units):
+            gate[k] = tanh(gate[k])
+        for k in range(3 * units, 4 * units):
+            gate[k] = sigmoid(gate[k])
+        for u in range(units):
+            now[u] = fused(gate[units + u], then[u], gate[u] * gate[2 * units + u])
+        for u in range(units):
+            after[u] = gate[3 * units + u] * tanh(now[u])
 
-    Gates are (steps, units, 4, windows), the others (steps, units, windows).
+
+@kernel
+def step_back(
+    gates: np.ndarray, before: np.ndarray, cells: np.ndarray, of_states: np.ndarray, of_cells: np.ndarray
+) -> None:
+    """Put in the place of the gates how the error changes with their sums, given how it does with states and cells.
+
+    ``of_cells`` becomes how it changes with the cells ``before``.
     """
-    steps, _, windows = inputs.shape
-    units = len(recurrent)
-    gates = np.empty((steps, units, 4, windows), np.float32)
-    cells = np.empty((steps, units, windows), np.float32)
-    states = np.empty((steps, units, windows), np.float32)
-    nothing = np.zeros(windows, np.float32)
-    for step in range(steps):
-        for unit in range(units):
-            sums = gates[step, unit]
-            for part in range(4):
-                sums[part] = bias[unit, part]
-            accumulate(sums, weights[unit], inputs[step])
-            if step > 0:
-                accumulate(sums, recurrent[unit], states[step - 1])
-            i, f, g, o = sums[0], sums[1], sums[2], sums[3]
-            for w in range(windows):
-                i[w], f[w] = sigmoid(i[w]), sigmoid(f[w])
-            for w in range(windows):
-                g[w], o[w] = tanh(g[w]), sigmoid(o[w])
-            now, after = cells[step, unit], states[step, unit]
-            before = cells[step - 1, unit] if step > 0 else nothing
-            for w in range(windows):
-                now[w] = fused(f[w], before[w], i[w] * g[w])
-            for w in range(windows):
-                after[w] = o[w] * tanh(now[w])
-    return gates, cells, states
-
-
-@kernel
-def all_back_in_time(gates: np.ndarray, cells: np.ndarray, slopes: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """How the error changes with the sums of the gates, shaped as they are; ``slopes`` is how it does with the states.
-
-    ``back`` are the recurrent weights for the way back, (fours of units, 4 units, 4).
-    """
-    steps, units, windows = cells.shape
-    found = np.empty_like(gates)
-    of_state = np.zeros((4 * len(back), windows), np.float32)
-    of_cell = np.zeros((units, windows), np.float32)
-    nothing, squashed = np.zeros(windows, np.float32), np.empty(windows, np.float32)
-    for step in range(steps - 1, -1, -1):
-        for unit in range(units):
-            gate, into = gates[step, unit], found[step, unit]
-            now, above, cell_now, state = cells[step, unit], slopes[step, unit], of_cell[unit], of_state[unit]
-            before = cells[step - 1, unit] if step > 0 else nothing
-            for w in range(windows):
-                squashed[w] = tanh(now[w])
-                state[w] += above[w]
-            for w in range(windows):
-                o = gate[3, w]
-                into[3, w] = state[w] * squashed[w] * (o * (ONE - o))
-                cell_now[w] = fused(state[w] * o, ONE - squashed[w] * squashed[w], cell_now[w])
-            for w in range(windows):
-                i, g = gate[0, w], gate[2, w]
-                into[0, w] = cell_now[w] * g * (i * (ONE - i))
-                into[2, w] = cell_now[w] * i * (ONE - g * g)
-            for w in range(windows):
-                f = gate[1, w]
-                into[1, w] = cell_now[w] * before[w] * (f * (ONE - f))
-                cell_now[w] *= f
-        flat = found[step].reshape(4 * units, windows)
-        of_state[:] = ZERO
-        for four in range(len(back)):
-            accumulate(of_state[4 * four : 4 * four + 4], back[four], flat)
-    return found
-
-
-@kernel
-def weigh(inputs: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """Shape (fours of n, 4 units): the sum over steps and windows of each of ``inputs``, (steps, n, windows), times each of
-    ``slopes``, (steps, units, 4, windows), in Keras's order of the gates."""
-    steps, count, windows = inputs.shape
-    units = slopes.shape[1]
-    made = np.zeros((-(-count // 4) * 4, 4 * units), np.float32)
-    across = np.empty((windows, 4 * units), np.float32)
-    four = np.zeros((windows, 4), np.float32)
-    for step in range(steps):
-        for begin in range(0, windows, 16):  # windows at a time, so that what is written stays in the processor's cache
-            end = min(begin + 16, windows)
-            for part in range(4):
-                for unit in range(units):
-                    for w in range(begin, end):
-                        across[w, part * units + unit] = slopes[step, unit, part, w]
-        for first in range(0, count, 4):
-            for k in range(first, min(first + 4, count)):
-                for w in range(windows):
-                    four[w, k - first] = inputs[step, k, w]
-            accumulate(made[first : first + 4], four, across)
-    return made
+    units = cells.shape[1]
+    squashed = np.empty(units, np.float32)
+    for w in range(len(gates)):
+        gate, then, now, of_state, of_cell = gates[w], before[w], cells[w], of_states[w], of_cells[w]
+        for u in range(units):
+            squashed[u] = tanh(now[u])
+        for u in range(units):
+            o = gate[3 * units + u]
+            gate[3 * units + u] = of_state[u] * squashed[u] * (o * (ONE - o))
+            of_cell[u] = fused(of_state[u] * o, ONE - squashed[u] * squashed[u], of_cell[u])
+        for u in range(units):
+            i, f, g = gate[u], gate[units + u], gate[2 * units + u]
+            gate[u] = of_cell[u] * g * (i * (ONE - i))
+            gate[units + u] = of_cell[u] * then[u] * (f * (ONE - f))
+            gate[2 * units + u] = of_cell[u] * i * (ONE - g * g)
+            of_cell[u] *= f
 
 
 # Learning from one window after another

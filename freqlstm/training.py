@@ -1,7 +1,4 @@
-"""Training and asking networks that read windows of a matrix: the same bits in every process.
-
-The windows are gathered inside the training step, so none is stored twice.
-"""
+"""Training networks that read windows of a matrix: the same bits in every process."""
 
 from __future__ import annotations
 
@@ -11,16 +8,17 @@ import logging
 import math
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
 
 from freqlstm.compiling import announced
+from freqlstm.descent import Rule, arrays, descent, restore
 from freqlstm.errors import Diverged, PluginError
 from freqlstm.inference import ASKED, forward, outputs
 from freqlstm.progress import Progress
@@ -67,24 +65,17 @@ def _keep_tensorflow_to_one_thread() -> None:
 _be_reproducible()
 
 
-class Trainable(Protocol):
+class Trainable(Rule, Protocol):
     """What a signal tells about its training."""
 
-    lookback: int  # bars in each window
     seed: int
     seeds: int  # networks to train
-    epochs: int  # at most
-    batch: int  # windows in each step
-    learning_rate: float  # the highest of the one cycle
-    weight_decay: float
-    xla: bool
 
     def built(self, n_features: int) -> keras.Model: ...
-    def loss(self) -> keras.losses.Loss: ...
 
 
 class Training:
-    """Trains one network after another on the same rows; TensorFlow traces the training step only once."""
+    """Trains one network after another on the same rows."""
 
     def __init__(
         self, signal: Trainable, matrix: np.ndarray,
@@ -94,26 +85,7 @@ class Training:
         self.rows, self.labels = rows.astype(np.int32), labels.astype(np.float32)[:, None]
         self.check_rows, self.check_labels = check_rows, check_labels.astype(np.float32)[:, None]
         self.network = signal.built(matrix.shape[1])
-        row = keras.Input((), dtype="int32")
-        self.trainer = keras.Model(row, self.network(_Windows(matrix, signal.lookback)(row)))
-        steps = signal.epochs * math.ceil(len(rows) / signal.batch)
-        warmup = max(1, round(0.3 * steps))
-        one_cycle = keras.optimizers.schedules.CosineDecay(  # Smith 2018
-            signal.learning_rate / 25,
-            max(1, steps - warmup),
-            1e-3,
-            warmup_target=signal.learning_rate,
-            warmup_steps=warmup,
-        )
-        self.optimizer = _AdamW(one_cycle, weight_decay=signal.weight_decay, clipnorm=1.0, name="adamw")
-        self.optimizer.build(self.trainer.trainable_variables)
-        backend = keras.backend.backend()
-        self.trainer.compile(
-            self.optimizer,
-            signal.loss(),
-            jit_compile=backend == "jax" or (signal.xla and backend == "tensorflow"),  # JAX is slow without
-            steps_per_execution=1 if backend == "torch" else 16,  # torch knows of no more
-        )
+        self.descent = descent(signal, self.network, matrix, len(rows))
 
     def run(self, network: keras.Model, member: int, progress: Progress) -> tuple[np.ndarray, list[float]]:
         """Train ``network`` from the weights it has and leave it the best ones.
@@ -122,8 +94,7 @@ class Training:
         that a :func:`freqlstm.recording.recorder` has of this very training.
         """
         _copy(network, self.network)
-        for variable in self.optimizer.variables:  # all of them begin at zero
-            variable.assign(np.zeros(variable.shape, variable.dtype))
+        self.descent.begin()
         signal, loss = self.signal, self.signal.loss()
         shuffle = np.random.default_rng([signal.seed, member])
         epochs: list[dict[str, float]] = []
@@ -132,23 +103,23 @@ class Training:
         key = self._key(network, member) if record else ""
         if record and (kept := record.begin(key)):
             epochs, best = list(kept.epochs), kept.arrays["output"]
-            _restore(network, kept, "best")
-            _restore(self.network, kept, "network")
-            _restore(self.optimizer, kept, "optimizer")
+            restore(network, _named(kept.arrays, "best"))
+            restore(self.network, _named(kept.arrays, "network"))
+            self.descent.remember(_named(kept.arrays, "optimizer"))
             shuffle.bit_generator.state = kept.shuffle
         name, total = f"network {member + 1} of {signal.seeds}", signal.seeds * signal.epochs
         while not self._is_over(errors := [each["validation_error"] for each in epochs]):
-            progress(member * signal.epochs + len(epochs), total, f"{name}, epoch {len(epochs) + 1}")
+            done = member * signal.epochs + len(epochs)
+            progress(done, total, f"{name}, epoch {len(epochs) + 1}")
             order = shuffle.permutation(len(self.rows))
-            history = self.trainer.fit(
-                self.rows[order], self.labels[order], batch_size=signal.batch, epochs=1, shuffle=False, verbose=0
-            )
-            with announced(partial(_note, progress, member * signal.epochs + len(epochs), total, name), "predictions"):
+            with announced(partial(_note, progress, done, total, name), "training and predictions"):
+                mean_loss = self.descent.epoch(self.rows[order], self.labels[order])
+                self._refuse_divergence(name, len(epochs) + 1, {"loss": mean_loss})
                 output = outputs(self.network, self.matrix, self.check_rows, signal.lookback)
             figures = {
-                "loss": float(history.history["loss"][0]),  # the mean over the epoch's steps
+                "loss": mean_loss,
                 "validation_error": float(loss(self.check_labels, output.astype(np.float32)[:, None])),
-                "learning_rate": float(self.optimizer.learning_rate),  # after the epoch's last step
+                "learning_rate": self.descent.learning_rate(),  # after the epoch's last step
             }
             self._refuse_divergence(name, len(epochs) + 1, figures)
             if not errors or figures["validation_error"] < min(errors):
@@ -156,9 +127,13 @@ class Training:
                 best = output
             epochs.append(figures)
             if record:
-                arrays = {**_arrays(self.network, "network"), **_arrays(network, "best")}
-                arrays |= {**_arrays(self.optimizer, "optimizer"), "output": best}
-                record.epoch(key, Snapshot(arrays, epochs, shuffle.bit_generator.state))
+                kept_arrays = {
+                    "network": arrays(self.network),
+                    "best": arrays(network),
+                    "optimizer": self.descent.memory(),
+                }
+                flat = {f"{of}_{each}": array for of, some in kept_arrays.items() for each, array in some.items()}
+                record.epoch(key, Snapshot({**flat, "output": best}, epochs, shuffle.bit_generator.state))
         way = forward(network, signal.lookback, self.matrix.shape[1])
         some = self.check_rows[:: -(-len(self.check_rows) // ASKED)]
         if not way.compare(self.matrix, some):
@@ -172,12 +147,12 @@ class Training:
         return len(errors) >= self.signal.epochs or not patient
 
     def _refuse_divergence(self, name: str, epoch: int, figures: dict[str, float]) -> None:
-        for what in ("loss", "validation_error"):
-            if not math.isfinite(figures[what]):
+        for what, figure in figures.items():
+            if not math.isfinite(figure):
                 signal = self.signal
                 raise Diverged(
                     f"Training of {type(signal).__name__} diverged in epoch {epoch} of {name}: the {what.replace('_', ' ')} is "
-                    f"{figures[what]}. Lower learning_rate, which is {signal.learning_rate}, or weight_decay, which is "
+                    f"{figure}. Lower learning_rate, which is {signal.learning_rate}, or weight_decay, which is "
                     f"{signal.weight_decay}."
                 )
 
@@ -189,7 +164,7 @@ class Training:
             json.dumps([*numbers, signal.weight_decay, signal.loss().get_config()], default=str).encode()
         )
         given = [self.matrix, self.rows, self.labels, self.check_rows, self.check_labels]
-        for array in [*given, *_arrays(network, "network").values()]:
+        for array in [*given, *arrays(network).values()]:
             digest.update(f"{array.dtype} {array.shape} ".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:32]
@@ -200,39 +175,15 @@ def _note(progress: Progress, done: int, total: int, name: str, _: float, __: fl
     progress(done, total, f"{name}, {text}")
 
 
-def _arrays(holder: Any, name: str) -> dict[str, np.ndarray]:
-    """Every variable of a network or an optimiser, those of random generators included."""
-    return {f"{name}_{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(holder.variables)}
-
-
-def _restore(holder: Any, kept: Snapshot, name: str) -> None:
-    for number, variable in enumerate(holder.variables):
-        variable.assign(kept.arrays[f"{name}_{number}"])
+def _named(arrays: Mapping[str, np.ndarray], of: str) -> dict[str, np.ndarray]:
+    """Those of one of the things that a snapshot holds."""
+    return {name.removeprefix(f"{of}_"): array for name, array in arrays.items() if name.startswith(f"{of}_")}
 
 
 def _copy(source: keras.Model, target: keras.Model) -> None:
     """Give one network the whole state of another, that of its random generators included."""
     for theirs, ours in zip(target.variables, source.variables, strict=True):
         theirs.assign(np.array(keras.ops.convert_to_numpy(ours)))  # not shared: JAX overwrites memory in training
-
-
-class _AdamW(keras.optimizers.AdamW):  # type: ignore[misc]
-    """AdamW without Keras's sum of gradients over replicas: there is one, and the sum would keep every trace for ever."""
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        return grads_and_vars
-
-
-class _Windows(keras.layers.Layer):  # type: ignore[misc]
-    """From row numbers, shape (batch,), to their windows, (batch, lookback, features): no window is stored twice."""
-
-    def __init__(self, matrix: np.ndarray, lookback: int) -> None:
-        super().__init__()
-        self.matrix = keras.ops.convert_to_tensor(matrix)  # (rows, features)
-        self.steps = keras.ops.arange(1 - lookback, 1, dtype="int32")
-
-    def call(self, rows: Any) -> Any:
-        return keras.ops.take(self.matrix, rows[:, None] + self.steps, axis=0)
 
 
 @contextmanager

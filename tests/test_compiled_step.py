@@ -75,8 +75,9 @@ def test_the_gradient_is_that_of_keras(
         error = LOSSES[loss]()(labels[:, None], network(windows, training=False), sample_weight=shares)
     theirs = tape.gradient(error, [variable.value for variable in network.trainable_variables])
     wanted = np.concatenate([np.ravel(each) for each in theirs])
-    ours = step_of(network, loss).gradient(weights_of(network), windows, labels, shares / np.float32(count))
+    outputs, ours = step_of(network, loss).gradient(weights_of(network), windows, labels, shares / np.float32(count))
     np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=2e-6)
+    np.testing.assert_allclose(outputs, network(windows, training=False)[:, 0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

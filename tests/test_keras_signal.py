@@ -19,6 +19,7 @@ from conftest import make_candles
 from freqlstm import provenance
 from freqlstm.candles import Candles
 from freqlstm.conformal import LEVELS
+from freqlstm.descent import _AdamW
 from freqlstm.errors import ModelError, PluginError, TooFewCandles
 from freqlstm.features import compute, feature
 from freqlstm.inference import layers_of
@@ -26,7 +27,7 @@ from freqlstm.keras_signal import KerasSignal
 from freqlstm.progress import silent
 from freqlstm.supervised import slope
 from freqlstm.targets import Target
-from freqlstm.training import Training, _AdamW, seeded
+from freqlstm.training import Training, seeded
 from freqlstm.windows import gather
 
 # Keras converts its variables in a way that numpy 2 has deprecated.

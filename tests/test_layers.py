@@ -25,7 +25,7 @@ LAYERS = {
         "shelf", "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {
-        "compiled_network", "compiled_step", "connectors", "desk", "exchange", "inference", "jobs", "keras_signal",
+        "compiled_network", "compiled_step", "connectors", "descent", "desk", "exchange", "inference", "jobs", "keras_signal",
         "linear", "parameters", "plugins", "prequential", "provenance", "recording", "search", "selection", "signal",
         "strategy", "supervised", "sweep_space", "training", "update_state", "update_step", "updating", "xla",
     },
@@ -55,6 +55,7 @@ OWNERS = {
         "boosting",
         "compiled_network",
         "compiled_step",
+        "descent",
         "inference",
         "keras_signal",
         "training",

@@ -30,7 +30,7 @@ def rows(ground: Ground) -> list[Row]:
     def note(row: Measured) -> str:
         best = f", {row.best.told['work_mb']:,.0f} MB of keras" if row.best else ""
         return (
-            f"{windows * EPOCHS / row.ours.seconds:,.0f} windows/s, compiling included; one thread against all cores; memory beyond that of "
+            f"{windows * EPOCHS / row.ours.seconds:,.0f} windows/s, compiling included; memory beyond that of "
             f"the libraries {row.ours.told['work_mb']:,.0f} MB{best}"
         )
 
