@@ -110,6 +110,12 @@ class CompiledStep:
     def _gradient(
         self, stages: list[Stage], windows: np.ndarray, labels: np.ndarray, shares: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(over="ignore", invalid="ignore"):  # what has no gradient is not followed
+            return self._there_and_back(stages, windows, labels, shares)
+
+    def _there_and_back(
+        self, stages: list[Stage], windows: np.ndarray, labels: np.ndarray, shares: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         way: type[_Way] = _SideBySide if len(windows) >= SIDE_BY_SIDE else _OneByOne
         passed: list[Any] = []
         values: np.ndarray = np.ascontiguousarray(windows, np.float32)
@@ -123,12 +129,11 @@ class CompiledStep:
                 passed.append(_Row(stage, values))
                 values = passed[-1].made
         outputs = values[:, 0]
-        with np.errstate(over="ignore", invalid="ignore"):  # what has no gradient is not followed
-            slopes = (self._slope(outputs, labels) * shares)[:, None].astype(np.float32)
-            found: list[np.ndarray] = []
-            for each in reversed(passed):
-                slopes, own = each.back(slopes, needed=each is not passed[0])
-                found = [*own, *found]
+        slopes = (self._slope(outputs, labels) * shares)[:, None].astype(np.float32)
+        found: list[np.ndarray] = []
+        for each in reversed(passed):
+            slopes, own = each.back(slopes, needed=each is not passed[0])
+            found = [*own, *found]
         return outputs, np.concatenate([array.ravel() for array in found])
 
     def _with(self, weights: np.ndarray) -> list[Stage]:

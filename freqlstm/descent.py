@@ -102,7 +102,8 @@ class CompiledDescent:
                 shares = np.full(len(aims), 1 / len(aims), np.float32)
                 outputs, slope = self.step.gradient(weights, windows, aims, shares, pool.map)
                 said.append(outputs)
-                self._step(weights, slope)
+                with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+                    self._step(weights, slope)
         for variable, part in zip(self.network.trainable_variables, self.parts, strict=True):
             variable.assign(weights[part].reshape(variable.shape))
         return float(self.loss(labels, np.concatenate(said)[:, None]))

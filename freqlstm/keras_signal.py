@@ -34,7 +34,7 @@ class KerasSignal(SupervisedSignal):
     learning_rate: float = 2e-3  # the highest of the one cycle
     weight_decay: float = 1e-3  # of AdamW, a step and unit of learning rate
     xla: bool = (
-        False  # train by XLA, for what compiled code cannot: quicker by a third after two seconds; other last bits
+        False  # train by XLA, which is quicker only for networks that compiled code does not know; other last bits
     )
 
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {
