@@ -175,7 +175,7 @@ class Candles:
         pieces = []
         for first, last in self.segments():
             if last - first > warmup:
-                piece = function(self.rows(first, last))
+                piece = function(self if last - first == len(self) else self.rows(first, last))
                 table = piece.to_frame() if isinstance(piece, pd.Series) else piece
                 pieces.append(table.iloc[warmup:])
         if not pieces:  # the columns are still wanted: ask for those of a table without rows

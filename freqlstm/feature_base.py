@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -106,15 +107,32 @@ def log(column: pd.Series[float]) -> np.ndarray:
     return rolling.log(array(column))
 
 
+_MADE: WeakKeyDictionary[Candles, dict[Hashable, np.ndarray]] = WeakKeyDictionary()
+
+
+def _once(candles: Candles, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What most features are made of is made once for the same candles; nobody can change it."""
+    made = _MADE.setdefault(candles, {})
+    if key not in made:
+        values = make()
+        values.flags.writeable = False
+        made[key] = values
+    return made[key]
+
+
 def returns(candles: Candles) -> np.ndarray:
     """Log return of each bar."""
-    return rolling.change(log(candles.close))
+    return _once(candles, "returns", lambda: rolling.change(log(candles.close)))
 
 
 def volatility(candles: Candles, halflife: int = HALFLIFE) -> np.ndarray:
     """EWMA volatility of one bar's log return."""
-    variance = rolling.decayed(returns(candles) ** 2, 1 - 0.5 ** (1 / halflife), ewma_warmup(halflife))
-    return np.asarray(np.sqrt(np.maximum(variance, SMALLEST_VOLATILITY**2)))
+
+    def make() -> np.ndarray:
+        variance = rolling.decayed(returns(candles) ** 2, 1 - 0.5 ** (1 / halflife), ewma_warmup(halflife))
+        return np.asarray(np.sqrt(np.maximum(variance, SMALLEST_VOLATILITY**2)))
+
+    return _once(candles, ("volatility", halflife), make)
 
 
 def scaled(candles: Candles, log_move: np.ndarray, bars: int = 1) -> np.ndarray:

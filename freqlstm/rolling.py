@@ -9,9 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
-
-BLOCK = 4096  # windows at a time, so that they stay in the processor's cache
 
 
 def change(values: np.ndarray, rows: int = 1) -> np.ndarray:
@@ -28,7 +25,7 @@ def lagged(values: np.ndarray, rows: int) -> np.ndarray:
 
 def mean(values: np.ndarray, rows: int) -> np.ndarray:
     """Mean of the rows t - rows + 1 to t."""
-    return pd.Series(values).rolling(rows).mean().to_numpy()
+    return _looped("mean", values, rows)
 
 
 def deviation(values: np.ndarray, rows: int) -> np.ndarray:
@@ -36,29 +33,36 @@ def deviation(values: np.ndarray, rows: int) -> np.ndarray:
 
     Each window is summed afresh: a running variance keeps the rounding of every wild day before a calm one.
     """
+    from freqlstm.indicator_kernels import window_variance  # here, for numba takes half a second to import
+
     result = np.full(len(values), np.nan)
-    for first in range(0, len(values) - rows + 1, BLOCK):
-        part = values[first : first + BLOCK + rows - 1]
-        windows = np.lib.stride_tricks.sliding_window_view(part, rows).copy()  # (block, rows)
-        windows -= windows.sum(axis=1, keepdims=True) / rows
-        windows *= windows
-        result[first + rows - 1 : first + rows - 1 + len(windows)] = np.sqrt(windows.sum(axis=1) / rows)
-    return result
+    window_variance(result, np.ascontiguousarray(values), rows)
+    return np.sqrt(result)
 
 
 def highest(values: np.ndarray, rows: int) -> np.ndarray:
     """Greatest of the rows t - rows + 1 to t."""
-    return pd.Series(values).rolling(rows).max().to_numpy()
+    return _looped("highest", values, rows)
 
 
 def lowest(values: np.ndarray, rows: int) -> np.ndarray:
     """Least of the rows t - rows + 1 to t."""
-    return pd.Series(values).rolling(rows).min().to_numpy()
+    return -_looped("highest", -values, rows)
 
 
 def log(values: np.ndarray, least: float = 0.0) -> np.ndarray:
     """Natural logarithm, values below ``least`` counting as it."""
     return np.asarray(np.log(np.maximum(values, least)))
+
+
+def _looped(loop: str, values: np.ndarray, *options: float) -> np.ndarray:
+    """What a compiled loop makes of any numbers."""
+    from freqlstm import rolling_kernels
+
+    values = np.ascontiguousarray(values, np.float64)
+    result = np.empty(len(values))
+    getattr(rolling_kernels, loop)(result, values, *options)
+    return result
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
@@ -76,8 +80,8 @@ def decayed(values: np.ndarray, alpha: float, rows: int) -> np.ndarray:
     """
     entering = np.nan_to_num(values)
     kept = (1 - alpha) ** rows
-    difference = np.concatenate([[0.0], entering - kept * np.nan_to_num(lagged(entering, rows))])
-    return pd.Series(difference).ewm(alpha=alpha, adjust=False).mean().to_numpy()[1:] / (1 - kept)
+    difference = entering - kept * np.nan_to_num(lagged(entering, rows))
+    return _looped("exponential_mean", difference, alpha) / (1 - kept)
 
 
 def memory(alpha: float, forgotten: float = 1e-6) -> int:

@@ -21,7 +21,7 @@ LAYERS = {
     2: {
         "absent", "bars", "beside", "bits", "blocks", "calibration", "catalogue", "columns", "compiling", "conformal",
         "demo", "feature_base", "features", "folds", "indicator_kernels", "indicators", "ingest", "labels",
-        "lstm_kernels", "measures", "purity", "reliability", "residuals", "results", "rolling", "series_files",
+        "lstm_kernels", "measures", "purity", "reliability", "residuals", "results", "rolling", "rolling_kernels", "series_files",
         "shelf", "skill", "stats", "stretches", "targets", "uncertainty", "windows",
     },
     3: {

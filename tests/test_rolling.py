@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from freqlstm import rolling
@@ -44,10 +45,37 @@ def test_a_calm_deviation_is_exact_right_after_a_wild_one() -> None:
     np.testing.assert_array_equal(rolling.deviation(after_wild, 20)[320:], rolling.deviation(calm, 20)[20:])
 
 
-def test_deviations_do_not_notice_where_a_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = rolling.deviation(RANDOM, 20)
-    monkeypatch.setattr(rolling, "BLOCK", 37)
-    np.testing.assert_array_equal(rolling.deviation(RANDOM, 20), whole)
+def unpleasant(seed: int) -> np.ndarray:
+    """Numbers of very different size, some alike in a row, some missing, all of one sign or not."""
+    random = np.random.default_rng(seed)
+    values = random.normal(0, 1, 700) * 10.0 ** random.integers(-9, 10, 700)
+    values[100:160] = values[99]
+    values[random.random(700) < 0.01 * (seed % 2)] = np.nan
+    values[random.random(700) < 0.2 * (seed % 5 == 0)] = 0.0
+    return np.abs(values) if seed % 3 == 0 else -np.abs(values) if seed % 3 == 1 else values
+
+
+@pytest.mark.parametrize("rows", [1, 2, 20, 120, 187])
+def test_windows_have_the_bits_of_pandas_and_numpy(rows: int) -> None:
+    for seed in range(30):
+        values = unpleasant(seed)
+        windows = pd.Series(values).rolling(rows)
+        np.testing.assert_array_equal(rolling.mean(values, rows), windows.mean())
+        np.testing.assert_array_equal(rolling.highest(values, rows), windows.max())
+        np.testing.assert_array_equal(rolling.lowest(values, rows), windows.min())
+        written_out = np.lib.stride_tricks.sliding_window_view(values, rows).copy()
+        np.testing.assert_array_equal(rolling.deviation(values, rows)[rows - 1 :], np.std(written_out, axis=1))
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2 / 27, 1 - 0.5 ** (1 / 60)])
+def test_a_decayed_mean_has_the_bits_of_pandas(alpha: float) -> None:
+    for seed in range(30):
+        values = unpleasant(seed)
+        known = np.nan_to_num(values)
+        left = (1 - alpha) ** 100
+        moved = np.concatenate([[0.0], known - left * np.concatenate([np.zeros(100), known[:-100]])])
+        expected = pd.Series(moved).ewm(alpha=alpha, adjust=False).mean().to_numpy()[1:] / (1 - left)
+        np.testing.assert_array_equal(rolling.decayed(values, alpha, 100), expected)
 
 
 def test_a_decayed_mean_weighs_by_age_and_forgets_what_is_older_than_its_rows() -> None:
