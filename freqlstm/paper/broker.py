@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 from collections import deque
 from typing import Any
 
@@ -22,16 +21,18 @@ class PaperBroker(bt.BrokerBase):  # type: ignore[misc]
 
     params = (("slip_perc", 0.0),)
 
-    def __init__(self, exchange: Exchange, cash: float, costs: Costs, tell: Tell) -> None:
+    def __init__(self, exchange: Exchange, cash: float, costs: Costs, tell: Tell, kept: int | None = None) -> None:
+        """``kept``: of the newest fills, refusals and bars so many are remembered; None: all."""
         super().__init__()
         self.setcommission(commission=costs.commission)
         self.p.slip_perc = costs.slippage  # sizes leave room for it, as in a backtest
         self.startingcash = cash
-        self.holdings = Holdings(cash, exchange.rules)
+        self.holdings = Holdings(cash, exchange.rules, kept)
         self.dispatch = Dispatch(exchange, self.holdings, self.notify, self._refused, tell)
-        self.refusals: list[Refusal] = []
-        self.equity = array.array("d")  # at the close of each bar so far
-        self.idle_cash = array.array("d")
+        self.refusals: deque[Refusal] = deque(maxlen=kept)
+        self.refused = 0  # orders so far
+        self.equity: deque[float] = deque(maxlen=kept)  # at the close of each bar
+        self.idle_cash: deque[float] = deque(maxlen=kept)
         self._tell = tell
         self._notifications: deque[Any] = deque()
 
@@ -139,10 +140,14 @@ class PaperBroker(bt.BrokerBase):  # type: ignore[misc]
 
     def refuse(self, data: LiveFeed, size: float, reason: str, why: str) -> None:
         """Note an order that is not even sent."""
-        self.refusals.append(Refusal(data.symbol, len(data) - 1, size, reason, why))
+        self._note(Refusal(data.symbol, len(data) - 1, size, reason, why))
         self._tell("refusal", f"{data.symbol} {reason or 'order'}: {why}")
 
     def _refused(self, ticket: Ticket, why: str) -> None:
         size = ticket.order.created.size
-        self.refusals.append(Refusal(ticket.symbol, ticket.row, size, ticket.order.info.get("reason", ""), why))
+        self._note(Refusal(ticket.symbol, ticket.row, size, ticket.order.info.get("reason", ""), why))
         self._tell("refusal", f"{ticket.symbol} {ticket.reason}: {why}")
+
+    def _note(self, refusal: Refusal) -> None:
+        self.refused += 1
+        self.refusals.append(refusal)

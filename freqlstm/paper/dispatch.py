@@ -60,6 +60,9 @@ class Dispatch:
             ticket = self._by_cid.pop(oldest)
             if ticket in self.open:
                 self._by_cid[oldest] = ticket
+            else:
+                self._moves.pop(oldest, None)
+                self._booked.pop(oldest, None)
 
     def next_cid(self, symbol: str) -> str:
         seq = self._seq[symbol] = self._seq.get(symbol, -1) + 1
@@ -207,7 +210,6 @@ class Dispatch:
         intent = self._intent(new)
         if intent is None:
             return
-        old.past.add(before)
         old.resting = None
         new.resting, new.price, new.heard = new.cid, intent.price, False
         self._moves[new.cid] = old, before, price
@@ -229,7 +231,8 @@ class Dispatch:
                 (None, None, "stopped") if ticket is None else (ticket.order, ticket.row, ticket.reason)
             )
             if self.holdings.take(fill, order, row, reason):
-                self._booked[fill.cid] = self._booked.get(fill.cid, Decimal(0)) + fill.quantity
+                if ticket is not None:
+                    self._booked[fill.cid] = self._booked.get(fill.cid, Decimal(0)) + fill.quantity
                 side = "bought" if fill.side == BUY else "sold"
                 self._tell("fill", f"{fill.symbol}: {side} {fill.quantity:f} at {fill.price:f} ({reason})")
                 if order is not None:
@@ -281,7 +284,6 @@ class Dispatch:
         if not before or before in self._over:
             return False
         self._tell("refusal", f"{ticket.symbol} {old.reason} stays at {price}: {event.order.note}")
-        old.past.discard(before)
         ticket.resting = None
         old.resting, old.price, old.heard = before, price, True
         return True

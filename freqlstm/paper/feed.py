@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import backtrader as bt
@@ -15,31 +15,30 @@ from freqlstm.costs import MarketRules
 from freqlstm.paper.decision import Decision
 
 _DAY = 86_400_000.0  # milliseconds
-BEFORE = 10_000  # bars before the first: a look back at them finds NaN, as in a backtest
+BEFORE = (
+    10_000  # bars that can be looked back on, at least; at those before the first a look finds NaN, as in a backtest
+)
 
 
 class LiveDecisions:
-    """The decisions so far, row by row, as a desk reads them."""
+    """The decisions of the newest row, by its number, as a desk reads them."""
 
     def __init__(self) -> None:
-        self.enter_long: list[bool] = []
-        self.exit_long: list[bool] = []
-        self.enter_short: list[bool] = []
-        self.exit_short: list[bool] = []
-        self.share: list[float] | None = None
+        self.row = -1
+        self.enter_long: dict[int, bool] = {}
+        self.exit_long: dict[int, bool] = {}
+        self.enter_short: dict[int, bool] = {}
+        self.exit_short: dict[int, bool] = {}
+        self.share: dict[int, float] | None = None
 
     def append(self, decision: Decision) -> None:
-        """Add the decision of the newest row."""
-        if decision.share is not None:
-            if self.share is None:
-                self.share = [math.nan] * len(self.enter_long)
-            self.share.append(decision.share)
-        elif self.share is not None:
-            self.share.append(math.nan)
-        self.enter_long.append(decision.enter_long)
-        self.exit_long.append(decision.exit_long)
-        self.enter_short.append(decision.enter_short)
-        self.exit_short.append(decision.exit_short)
+        """Go on to the next row, in which this is decided."""
+        self.row += 1
+        self.enter_long = {self.row: decision.enter_long}
+        self.exit_long = {self.row: decision.exit_long}
+        self.enter_short = {self.row: decision.enter_short}
+        self.exit_short = {self.row: decision.exit_short}
+        self.share = None if decision.share is None else {self.row: decision.share}
 
 
 class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
@@ -54,7 +53,6 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self.market_rules = market_rules
         self.allow_short = False  # a spot account has nothing to sell short
         self.open_ms = 0  # of the newest candle
-        self.times: list[int] = []  # open times of all candles so far, milliseconds
         self.fresh = False  # whether that one came in time to enter on
         if decides:
             self.decisions = LiveDecisions()
@@ -92,7 +90,6 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         for name in lines.getlinealiases()[7:]:
             getattr(lines, name)[0] = said.get(name, math.nan)
         self.open_ms, self.fresh = open_ms, fresh
-        self.times.append(open_ms)
 
 
 class LiveCerebro(bt.Cerebro):  # type: ignore[misc]
@@ -114,5 +111,27 @@ class LiveCerebro(bt.Cerebro):  # type: ignore[misc]
                 return
             strategy._next()
             self._broker.end_bar()
+            forget(strategy)
             if self._event_stop:
                 return
+
+
+def forget(strategy: Any) -> None:
+    """Let go of what Backtrader keeps of a run until its end, for one that has none: told orders, closed trades, old rows."""
+    strategy._orders.clear()
+    for of_data in strategy._trades.values():
+        for trades in of_data.values():
+            del trades[:-1]
+    for line in _lines((strategy, *strategy.datas)):
+        if len(line.array) >= 2 * BEFORE:
+            old = len(line.array) - BEFORE
+            del line.array[:old]
+            line.idx -= old
+
+
+def _lines(owners: Iterable[Any]) -> Iterator[Any]:
+    """The lines of these, and of the indicators and observers that they have, and of theirs."""
+    for owner in owners:
+        yield from owner.lines
+        for inside in getattr(owner, "_lineiterators", {}).values():
+            yield from _lines(inside)

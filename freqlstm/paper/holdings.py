@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from backtrader.position import Position
@@ -24,16 +26,18 @@ class Holdings:
     the price of the fill, with the commission's worth in the quote asset, which costs the same cash.
     """
 
-    def __init__(self, cash: float, rules: Callable[[str], SymbolRules]) -> None:
+    def __init__(self, cash: float, rules: Callable[[str], SymbolRules], kept: int | None = None) -> None:
+        """``kept``: so many of the newest fills are remembered; None: all."""
         self.money = Decimal(repr(float(cash)))  # quote asset
         self.held: dict[str, Decimal] = {}  # symbol -> base asset, commission taken off
         self.dust: dict[str, Decimal] = {}  # symbol -> base asset that is too little to be sold
         self.positions: dict[Any, Position] = {}  # feed -> the same in floats
         self.feeds: dict[str, LiveFeed] = {}
-        self.fills: list[engine.Fill] = []  # with rows of the session's bars, as a backtest has them
+        self.fills: deque[engine.Fill] = deque(maxlen=kept)  # with rows of the session's bars, as a backtest has them
+        self.sales = 0  # so far
         self._rules = rules
         self._price: dict[str, float] = {}  # symbol -> price of its newest fill
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: dict[tuple[str, int], None] = {}  # (symbol, trade id) of the fills that are booked, in that order
 
     def attach(self, feed: LiveFeed) -> None:
         """Hold this feed's symbol."""
@@ -56,12 +60,17 @@ class Holdings:
         """Whether a fill is booked."""
         return (fill.symbol, fill.trade_id) in self._seen
 
+    def forget(self, kept: int) -> None:
+        """Know only so many of the newest fills, when no news of older ones can come any more."""
+        for key in list(islice(self._seen, max(0, len(self._seen) - kept))):
+            del self._seen[key]
+
     def take(self, fill: Fill, order: Any, row: int | None, reason: str) -> bool:
         """Book a fill, once; whether it was new. ``order`` is Backtrader's, None for one that the strategy did not ask for."""
         key = (fill.symbol, fill.trade_id)
         if key in self._seen or fill.symbol not in self.feeds:
             return False
-        self._seen.add(key)
+        self._seen[key] = None
         symbol, feed, rules = fill.symbol, self.feeds[fill.symbol], self._rules(fill.symbol)
         bought, worth = fill.side == BUY, fill.price * fill.quantity
         in_base, in_quote = fill.commission_asset == rules.base, fill.commission_asset == rules.quote
@@ -94,6 +103,7 @@ class Holdings:
         """Move the position, and tell the order in Backtrader's terms."""
         if not size:
             return
+        self.sales += size < 0
         newest = len(feed) - 1
         decided = newest if row is None else row
         self.fills.append(

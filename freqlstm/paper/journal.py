@@ -18,7 +18,7 @@ from typing import Any, Self
 from freqlstm.errors import JournalError
 from freqlstm.paper.database import Database, marks
 from freqlstm.paper.keys import hide
-from freqlstm.paper.records import FINAL, Balance, Candle, Fill, Order, SessionFacts
+from freqlstm.paper.records import FINAL, Balance, Candle, Fill, Order, SessionFacts, State
 from freqlstm.paper.rows import CANDLE, FILL, ORDER, candle_of, candle_row, fill_of, fill_row, order_of, order_row, text
 from freqlstm.paper.schema import SCHEMA, VERSION
 
@@ -223,7 +223,11 @@ class Journal(Database):
 
     def orders(self, *, unresolved: bool = False, epoch: int | None = None) -> list[Order]:
         """The orders of the current epoch (or of ``epoch``) as they were written; ``unresolved``: those not final."""
-        where = f" AND state NOT IN ({', '.join(repr(str(state)) for state in sorted(FINAL))})" if unresolved else ""
+        where = (
+            f" AND state IN ({', '.join(repr(str(state)) for state in sorted(set(State) - FINAL))})"
+            if unresolved
+            else ""
+        )
         return self._orders(f"epoch = ?{where} ORDER BY written_ms, cid", self.epoch if epoch is None else epoch)
 
     def count_orders(self, *, open_ms: int | None = None, since_ms: int = 0) -> int:

@@ -36,11 +36,11 @@ class Machine:
 
     def __init__(
         self, orders: Orders, exchange: Exchange, like: Mapping[str, Candles], names: tuple[str, ...],
-        steps: Callable[[], Iterator[None]], tell: Tell,
+        steps: Callable[[], Iterator[None]], tell: Tell, kept: int | None = None,
     ) -> None:  # fmt: skip
-        """``like`` names the candles of each symbol, ``names`` the columns of predictions."""
+        """``like`` names the candles of each symbol, ``names`` the columns of predictions; ``kept``: see the broker."""
         self.orders = orders
-        self.broker = PaperBroker(exchange, orders.cash, orders.costs, tell)
+        self.broker = PaperBroker(exchange, orders.cash, orders.costs, tell, kept)
         self.own_loop = overrides_next(orders.strategy)
         kind = LiveFeed.with_lines(names if self.own_loop else ())
         self.feeds = {

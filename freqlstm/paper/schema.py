@@ -51,12 +51,13 @@ CREATE TABLE orders (
     resolved_ms INTEGER, note TEXT NOT NULL, written_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX orders_by_time ON orders (written_ms);
 CREATE INDEX orders_by_state ON orders (epoch, state);
+CREATE INDEX orders_by_bar ON orders (open_ms);
 CREATE TABLE fills (
     epoch INTEGER NOT NULL, symbol TEXT NOT NULL, trade_id INTEGER NOT NULL, cid TEXT NOT NULL, side TEXT NOT NULL,
     price TEXT NOT NULL, quantity TEXT NOT NULL, commission TEXT NOT NULL, commission_asset TEXT NOT NULL,
     time_ms INTEGER NOT NULL, maker INTEGER NOT NULL,
     PRIMARY KEY (epoch, symbol, trade_id)) WITHOUT ROWID;
-CREATE INDEX fills_by_order ON fills (epoch, cid);
+CREATE INDEX fills_by_order ON fills (cid);
 CREATE TABLE balances (
     time_ms INTEGER NOT NULL, asset TEXT NOT NULL, free TEXT NOT NULL, locked TEXT NOT NULL, why TEXT NOT NULL,
     PRIMARY KEY (time_ms, asset, why)) WITHOUT ROWID;

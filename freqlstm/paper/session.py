@@ -21,6 +21,7 @@ from freqlstm.paper.route import Route
 
 TICK = 0.25  # seconds between two looks at what is not a candle
 STALE = 0.5  # bars after its close, from which on nothing is entered on a candle
+KEPT = 1000  # fills, refusals and bars that are remembered; the journal has all of them
 PATIENCE = 5.0  # seconds, at most half a bar, that a market order may take before the next bar goes on without it
 
 
@@ -37,7 +38,7 @@ class Session:
         self.models = deliberation.models
         self.diary = Diary(gateway.journal)
         self.route = Route(gateway, gateway.journal)
-        self.machine = Machine(orders, self.route, like, deliberation.names, self._steps, self._told)
+        self.machine = Machine(orders, self.route, like, deliberation.names, self._steps, self._told, KEPT)
         self.broker, self.feeds = self.machine.broker, self.machine.feeds
         self.patience = min(PATIENCE, gateway.step_ms / 2000 / speed)
         self.tick: Callable[[], None] = lambda: None  # called when there is nothing to do
@@ -82,6 +83,7 @@ class Session:
         yield from self._bar(bundle)
         self._settle()
         self.settled_ms = bundle.open_ms
+        self.broker.holdings.forget(10 * KEPT)
         self.deliberation.ahead()
 
     def _next(self) -> Bundle | Halt | None:

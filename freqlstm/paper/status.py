@@ -50,7 +50,7 @@ def status_of(session: Session, name: str) -> dict[str, Any]:
         "last_bar_stale": None if bundle is None else bundle.stale,
         "equity": holdings.value, "cash": float(holdings.money), "start_cash": session.machine.orders.cash, "symbols": rows,
         "halt": session.halt, "decide_ms": round(session.decide_seconds * 1000, 2),
-        "trades": sum(fill.size < 0 for fill in holdings.fills), "refusals": len(broker.refusals),
+        "trades": holdings.sales, "refusals": broker.refused,
         "models_problem": dict(session.models.problems), "health": asdict(gateway.health()),
         "limits": {
             "max_order": limits.max_order, "max_position": limits.max_position, "max_daily_loss": limits.max_daily_loss,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Protocol
 
@@ -56,7 +56,6 @@ class Ticket:
     heard: bool = False  # the exchange has said that it stands there
     cancelling: bool = False
     waits: bool = False  # for coins that another order locks
-    past: set[str] = field(default_factory=set)  # cids that were replaced
 
     @property
     def symbol(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from freqlstm.bars import CONDITIONS, Bars, Decisions
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs, MarketRules
 from freqlstm.engines.backtrader import ExposureSizer
+from freqlstm.paper import feed
 from freqlstm.paper.broker import PaperBroker
 from freqlstm.paper.decision import Decision
+from freqlstm.paper.records import BUY, Fill
 from freqlstm.strategy import Strategy, decide
 
 COSTS = Costs(commission=0.001, slippage=0.0)
@@ -291,3 +294,63 @@ def test_a_portfolio_shares_its_cash_as_in_the_backtest() -> None:
     key = [(fill.symbol, fill.row, fill.reason, round(fill.size, 6)) for fill in broker.holdings.fills]
     assert sorted(key) == sorted((fill.symbol, fill.row, fill.reason, round(fill.size, 6)) for fill in ours.fills)
     assert len(key) > 30
+
+
+class Averages(bt.Strategy):  # type: ignore[misc]
+    """Compares with means of indicators, and looks back a little."""
+
+    def __init__(self) -> None:
+        self.mean = bt.indicators.SMA(bt.indicators.EMA(self.data.close, period=5) - self.data.open(-2), period=8)
+        self.said: list[float] = []
+
+    def next(self) -> None:
+        self.said.append(self.mean[0] + self.data.low[-7] + self.mean[-3])
+        if self.position:
+            self.close()
+        elif self.data.close[0] < self.data.close[-1]:
+            self.buy(size=1.0)
+
+
+def kept_rows(owner: Any) -> list[int]:
+    """Lengths of all lines of a strategy, and of its indicators and theirs."""
+    inside = [each for every in getattr(owner, "_lineiterators", {}).values() for each in every]
+    return [*(len(line.array) for line in owner.lines), *(rows for each in inside for rows in kept_rows(each))]
+
+
+def test_a_session_without_end_says_the_same_and_keeps_no_more_than_its_newest_rows_orders_and_trades(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    candles = make_candles(600, seed=11)
+
+    def lived(kept: int | None) -> tuple[Any, PaperBroker]:
+        counter = Counter(in_base=False)
+        broker = PaperBroker(counter, 1000.0, COSTS, lambda kind, text: None, kept)
+        return trade_live(Averages, {"BTC/USDT": candles}, None, counter, broker), broker
+
+    whole, all_kept = lived(None)
+    monkeypatch.setattr(feed, "BEFORE", 30)
+    ran, broker = lived(20)
+    np.testing.assert_array_equal(ran.said, whole.said)
+    assert np.isfinite(ran.said[10:]).sum() > 500
+    assert list(broker.holdings.fills) == list(all_kept.holdings.fills)[-20:]
+    assert list(broker.equity) == list(all_kept.equity)[-20:]
+    assert broker.holdings.sales == sum(fill.size < 0 for fill in all_kept.holdings.fills) > 50
+    lines = [*kept_rows(ran), *(len(line.array) for line in ran.data.lines)]
+    assert len(lines) > 10
+    assert max(lines) < 60
+    assert max(kept_rows(whole)) > 500
+    assert not ran._orders
+    assert [len(trades) for of_data in ran._trades.values() for trades in of_data.values()] == [1]
+
+
+def test_only_the_newest_fills_are_told_from_new_ones_when_no_older_can_come() -> None:
+    counter = Counter(in_base=False)
+    _, broker, _ = live(Churn, make_candles(400, seed=11), counter=counter)
+    held, one = broker.holdings, Decimal(1)
+    booked = [
+        Fill("BTC/USDT", number, "", BUY, one, one, one, "", 0, False) for number in range(1, len(held.fills) + 1)
+    ]
+    assert len(booked) > 20
+    assert all(held.knows(fill) for fill in booked)
+    held.forget(5)
+    assert [held.knows(fill) for fill in booked] == [False] * (len(booked) - 5) + [True] * 5

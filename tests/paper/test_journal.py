@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -184,3 +185,31 @@ def test_balances_and_events_are_kept(journal: Journal) -> None:
     journal.event("halt", 5, reason="none")
     assert journal.events("halt") == [(5, "halt", {"reason": "none"})]
     assert len(journal.events()) == 1
+
+
+def test_what_an_order_waits_for_does_not_grow_with_the_orders_of_before(journal: Journal) -> None:
+    def steps(work: Callable[[], object]) -> int:
+        """How much SQLite does, in instructions of its machine."""
+        count = itertools.count()
+        journal._connection.set_progress_handler(lambda: next(count) < 0, 1)
+        work()
+        journal._connection.set_progress_handler(None, 0)
+        return next(count)
+
+    def all_steps() -> list[int]:
+        return [
+            steps(lambda: journal.orders(unresolved=True)),
+            steps(lambda: journal.count_orders(open_ms=60_000)),
+            steps(lambda: journal.count_orders(since_ms=10**9)),
+            steps(lambda: journal.fills(cid="a-1")),
+        ]
+
+    with journal.together():
+        journal.add_order(Order(intent(), 1, State.OPEN, sent_ms=60_100), 60_100)
+        few = all_steps()
+        for number in range(500):
+            old = dataclasses.replace(intent(f"b-{number}"), open_ms=120_000 + number)
+            journal.add_order(Order(old, 1, State.FILLED, sent_ms=120_100), 120_100)
+            journal.update_order(old.cid, [fill(number + 10, old.cid)])
+    assert [order.cid for order in journal.orders(unresolved=True)] == ["a-1"]
+    assert all(now <= before + 5 for now, before in zip(all_steps(), few, strict=True))
