@@ -18,7 +18,7 @@ from freqlstm.paper.holdings import Holdings, Tell
 from freqlstm.paper.records import BUY, LIMIT, MARKET, SELL, STOP, Intent, Order, OrderEvent, State
 from freqlstm.paper.ticket import Exchange, Ticket, reached_at
 
-KEPT = 1000  # ids of orders, of which a late fill still finds what it was for
+KEPT = 250  # ids of orders, of which a late fill still finds what it was for
 
 
 class Dispatch:
