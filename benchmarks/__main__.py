@@ -19,7 +19,7 @@ from benchmarks.row import Row
 from benchmarks.table import table
 
 SUBJECTS = (
-    "reference", "portfolio", "sweep", "inference", "learning", "startup", "importing", "lstm_rsi", "page", "growth",
+    "reference", "portfolio", "sweep", "inference", "learning", "startup", "importing", "lstm_rsi", "page", "growth", "latency",
 )  # fmt: skip
 
 

@@ -152,6 +152,19 @@ def test_fills_that_differ_fail_the_row(monkeypatch: pytest.MonkeyPatch, known: 
     assert told["ratio"] is None
 
 
+def test_a_session_is_watched_from_its_candles_to_its_orders(tmp_path: Path) -> None:
+    settings = {"folder": str(tmp_path), "orders": 3, "first": 1, "units": 2, "lookback": 8, "keras": True}
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks.child", "latency:session", json.dumps(settings)], cwd=ROOT, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert told["orders"] >= 3
+    assert told["decided"] == ["buy", "sell"]
+    assert 0 < told["seconds"] < told["answered_ms"] / 1000 < 1  # brought by the stream, in the bar of their candle
+
+
 # What is made of measurements
 
 
