@@ -181,7 +181,8 @@ class Candles:
         if not pieces:  # the columns are still wanted: ask for those of a table without rows
             piece = function(self.rows(0, 0))
             pieces.append(piece.to_frame() if isinstance(piece, pd.Series) else piece)
-        return pd.concat(pieces).reindex(self.time)
+        table = pieces[0] if len(pieces) == 1 else pd.concat(pieces)
+        return table if table.index.identical(self.time) else table.reindex(self.time)
 
     @cached_property
     def digest(self) -> str:

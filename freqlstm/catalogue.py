@@ -35,7 +35,7 @@ def momentum(bars: int) -> Feature:
     """Log return over the last ``bars``, scaled."""
     return Feature(
         f"momentum_{bars}",
-        lambda candles: scaled(candles, rolling.change(log(candles.close), bars), bars),
+        lambda candles: scaled(candles, rolling.change(log(candles, "close"), bars), bars),
         max(bars, SCALED),
         f"log return over {bars} bars, scaled",
     )
@@ -67,7 +67,7 @@ def moving_average(bars: int) -> Feature:
     """Log of the close over its mean of the last ``bars``, scaled."""
 
     def value(candles: Candles) -> np.ndarray:
-        close = array(candles.close)
+        close = array(candles, "close")
         return scaled(candles, np.log(close / rolling.mean(close, bars)), bars)
 
     return Feature(
@@ -79,7 +79,7 @@ def bollinger_z(bars: int) -> Feature:
     """Distance of the close from its mean of the last ``bars``, in population standard deviations (Bollinger 1983)."""
 
     def value(candles: Candles) -> np.ndarray:
-        close = array(candles.close)
+        close = array(candles, "close")
         spread = rolling.deviation(close, bars)
         return rolling.ratio(close - rolling.mean(close, bars), np.where(spread < SMALLEST_SPREAD * close, 0.0, spread))
 
@@ -90,7 +90,7 @@ def high_distance(bars: int) -> Feature:
     """Log of the highest high of the last ``bars`` over the close, scaled; never negative."""
     return Feature(
         f"high_distance_{bars}",
-        lambda candles: scaled(candles, rolling.highest(log(candles.high), bars) - log(candles.close), bars),
+        lambda candles: scaled(candles, rolling.highest(log(candles, "high"), bars) - log(candles, "close"), bars),
         max(bars - 1, SCALED),
         f"how far the close is below the highest high of {bars} bars, scaled",
     )
@@ -100,7 +100,7 @@ def low_distance(bars: int) -> Feature:
     """Log of the close over the lowest low of the last ``bars``, scaled; never negative."""
     return Feature(
         f"low_distance_{bars}",
-        lambda candles: scaled(candles, log(candles.close) - rolling.lowest(log(candles.low), bars), bars),
+        lambda candles: scaled(candles, log(candles, "close") - rolling.lowest(log(candles, "low"), bars), bars),
         max(bars - 1, SCALED),
         f"how far the close is above the lowest low of {bars} bars, scaled",
     )
@@ -111,7 +111,7 @@ def rsi(bars: int) -> Feature:
     alpha, length = 1 / bars, rolling.memory(1 / bars)
 
     def value(candles: Candles) -> np.ndarray:
-        move = rolling.change(array(candles.close))
+        move = rolling.change(array(candles, "close"))
         gain = np.maximum(rolling.decayed(np.maximum(move, 0), alpha, length), 0)
         loss = np.maximum(rolling.decayed(np.maximum(-move, 0), alpha, length), 0)
         still = rolling.highest(np.abs(move), length) == 0
@@ -132,13 +132,13 @@ def volatility_level(candles: Candles) -> np.ndarray:
 @feature(SCALED)
 def range_1(candles: Candles) -> np.ndarray:
     """Log of the high over the low of the bar, scaled."""
-    return scaled(candles, log(candles.high) - log(candles.low))
+    return scaled(candles, log(candles, "high") - log(candles, "low"))
 
 
 @feature(SCALED)
 def range_60(candles: Candles) -> np.ndarray:
     """Log of the volatility that the ranges of 60 bars imply (Parkinson 1980) over the EWMA volatility."""
-    squares = (log(candles.high) - log(candles.low)) ** 2
+    squares = (log(candles, "high") - log(candles, "low")) ** 2
     implied = rolling.mean(squares, 60) / (4 * math.log(2))
     return np.asarray(rolling.log(implied, SMALLEST_VOLATILITY**2) / 2 - rolling.log(volatility(candles)))
 
@@ -146,29 +146,29 @@ def range_60(candles: Candles) -> np.ndarray:
 @feature(max(rolling.memory(1 / 14), SCALED))
 def atr_14(candles: Candles) -> np.ndarray:
     """Average true range (Wilder 1978) of the log price over 14 bars, scaled."""
-    before = rolling.lagged(log(candles.close), 1)
-    true_range = np.fmax(log(candles.high), before) - np.fmin(log(candles.low), before)
+    before = rolling.lagged(log(candles, "close"), 1)
+    true_range = np.fmax(log(candles, "high"), before) - np.fmin(log(candles, "low"), before)
     return scaled(candles, rolling.decayed(true_range, 1 / 14, rolling.memory(1 / 14)))
 
 
 @feature(0)
 def close_position(candles: Candles) -> np.ndarray:
     """Where the close lies in its bar: -1 at the low, 1 at the high, 0 if they are the same."""
-    high, low, close = array(candles.high), array(candles.low), array(candles.close)
+    high, low, close = array(candles, "high"), array(candles, "low"), array(candles, "close")
     return rolling.ratio((close - low) - (high - close), high - low)
 
 
 @feature(SCALED)
 def gap(candles: Candles) -> np.ndarray:
     """Log of the open over the close before, scaled."""
-    return scaled(candles, log(candles.open) - rolling.lagged(log(candles.close), 1))
+    return scaled(candles, log(candles, "open") - rolling.lagged(log(candles, "close"), 1))
 
 
 @feature(13)
 def stochastic_14(candles: Candles) -> np.ndarray:
     """Where the close lies between the lowest low and the highest high of 14 bars (Lane 1984): 0 to 1, 0.5 if equal."""
-    low = rolling.lowest(array(candles.low), 14)
-    return rolling.ratio(array(candles.close) - low, rolling.highest(array(candles.high), 14) - low, 0.5)
+    low = rolling.lowest(array(candles, "low"), 14)
+    return rolling.ratio(array(candles, "close") - low, rolling.highest(array(candles, "high"), 14) - low, 0.5)
 
 
 MACD_SLOW, MACD_SIGNAL = rolling.memory(2 / 27), rolling.memory(2 / 10)
@@ -177,7 +177,7 @@ MACD_SLOW, MACD_SIGNAL = rolling.memory(2 / 27), rolling.memory(2 / 10)
 @feature(max(MACD_SLOW + MACD_SIGNAL, SCALED))
 def macd_histogram(candles: Candles) -> np.ndarray:
     """MACD 12, 26 minus its signal line 9 (Appel 1979) of the log price, scaled; its memory ends at a millionth."""
-    logarithm = log(candles.close)
+    logarithm = log(candles, "close")
     macd = rolling.decayed(logarithm, 2 / 13, MACD_SLOW) - rolling.decayed(logarithm, 2 / 27, MACD_SLOW)
     return scaled(candles, macd - rolling.decayed(macd, 2 / 10, MACD_SIGNAL))
 
@@ -185,14 +185,14 @@ def macd_histogram(candles: Candles) -> np.ndarray:
 @feature(19)
 def bollinger_width_20(candles: Candles) -> np.ndarray:
     """Log of the population standard deviation of 20 closes over their mean."""
-    close = array(candles.close)
+    close = array(candles, "close")
     return rolling.log(rolling.deviation(close, 20) / rolling.mean(close, 20), SMALLEST_VOLATILITY)
 
 
 @feature(60)
 def efficiency_60(candles: Candles) -> np.ndarray:
     """Net move of 60 bars over the sum of their moves (Kaufman 1995): -1 to 1, 0 where nothing moved."""
-    logarithm = log(candles.close)
+    logarithm = log(candles, "close")
     path = rolling.mean(np.abs(rolling.change(logarithm)), 60) * 60
     return np.asarray(rolling.change(logarithm, 60) / np.maximum(path, SMALLEST_VOLATILITY))
 
@@ -208,21 +208,21 @@ def reversal_60(candles: Candles) -> np.ndarray:
 @feature(59)
 def volume_z_60(candles: Candles) -> np.ndarray:
     """Distance of the root of the volume from its mean of 60 bars, in standard deviations; 0 where volume is constant."""
-    root = np.sqrt(array(candles.volume))
+    root = np.sqrt(array(candles, "volume"))
     return rolling.ratio(root - rolling.mean(root, 60), rolling.deviation(root, 60))
 
 
 @feature(1439)
 def volume_level(candles: Candles) -> np.ndarray:
     """log(1 + mean volume of 60 bars over that of 1440 bars)."""
-    volume = array(candles.volume)
+    volume = array(candles, "volume")
     return rolling.log(1 + rolling.ratio(rolling.mean(volume, 60), rolling.mean(volume, 1440)))
 
 
 @feature(59)
 def signed_volume(candles: Candles) -> np.ndarray:
     """log(1 + volume over its mean of 60 bars), with the sign of the bar's return."""
-    volume = array(candles.volume)
+    volume = array(candles, "volume")
     loudness = rolling.log(1 + rolling.ratio(volume, rolling.mean(volume, 60)))
     return np.asarray(np.sign(returns(candles)) * loudness)
 
@@ -230,14 +230,14 @@ def signed_volume(candles: Candles) -> np.ndarray:
 @feature(60)
 def obv_60(candles: Candles) -> np.ndarray:
     """On-balance volume (Granville 1963) over 60 bars as a fraction of their volume: -1 to 1."""
-    volume = array(candles.volume)
+    volume = array(candles, "volume")
     return rolling.ratio(rolling.mean(np.sign(returns(candles)) * volume, 60), rolling.mean(volume, 60))
 
 
 @feature(SCALED)
 def vwap_distance_60(candles: Candles) -> np.ndarray:
     """Log of the close over the volume-weighted mean close of 60 bars, scaled; 0 where nothing was traded."""
-    volume, close = array(candles.volume), array(candles.close)
+    volume, close = array(candles, "volume"), array(candles, "close")
     weighted = rolling.ratio(rolling.mean(volume * close, 60), rolling.mean(volume, 60))
     return scaled(candles, np.log(np.where(weighted > 0, close / np.where(weighted > 0, weighted, 1.0), 1.0)), 60)
 

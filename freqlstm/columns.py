@@ -103,6 +103,12 @@ class Column(pd.Series):
         return result
 
 
+def _reads(fresh: Any, text: str) -> Any:
+    """What pandas has just made, with the text as its name."""
+    fresh.name = fresh.text = text
+    return fresh
+
+
 def _text(value: Any) -> str:
     if isinstance(value, Column):  # what pandas made of a column kept its name, but is another
         return value.text or ("expression" if value.name is None else f"f({value.name})")
@@ -132,7 +138,12 @@ def _unknown(value: Any) -> np.ndarray | None:
     """Where ``value`` is missing; None if it is nowhere."""
     if isinstance(value, Column) and value.unknown is not None:
         return value.unknown
-    missing = np.asarray(pd.isna(value))
+    kind = value.dtype.kind if isinstance(value, pd.Series) else ""
+    if kind in ("b", "i", "u"):
+        return None
+    missing = (
+        np.isnan(value.to_numpy()) if kind == "f" and isinstance(value.dtype, np.dtype) else np.asarray(pd.isna(value))
+    )
     return missing if missing.any() else None
 
 
@@ -164,7 +175,7 @@ def _join(symbol: str, left: Column, right: Any, result: Any) -> Any:
     """What ``left & right`` or ``left | right`` remembers: the terms of both, and what is unknown as Kleene (1938) has it."""
     if not isinstance(result, Column):
         return result
-    result = result.rename(f"{_operand(left)} {symbol} {_operand(right)}")
+    result = _reads(result, f"{_operand(left)} {symbol} {_operand(right)}")
     result.terms = _both(_terms(left), _terms(right))
     result.votes = left.votes if left.votes is not None else getattr(right, "votes", None)
     mine, theirs = _unknown(left), _unknown(right)
@@ -190,7 +201,7 @@ def _comparison(name: str, symbol: str) -> Callable[[Column, Any], Any]:
         unknown = _either(_unknown(self), _unknown(other))
         if unknown is not None and name == "ne":  # NaN != 1 is true in pandas
             result = result.where(~unknown, False)
-        result = result.rename(text)
+        result = _reads(result, text)
         result.terms = self.terms if self.votes is not None else {text: result.to_numpy()}
         result.votes, result.unknown = self.votes, unknown
         return result
@@ -204,7 +215,7 @@ def _arithmetic(name: str, symbol: str, mirrored: bool) -> Callable[[Column, Any
             return other._calculated(self)
         result = getattr(super(Column, self), name)(other)
         left, right = (other, self) if mirrored else (self, other)
-        return result.rename(f"{_operand(left)} {symbol} {_operand(right)}") if isinstance(result, Column) else result
+        return _reads(result, f"{_operand(left)} {symbol} {_operand(right)}") if isinstance(result, Column) else result
 
     return method
 

@@ -97,16 +97,6 @@ SCALED = ewma_warmup()  # bars that anything scaled by the volatility needs
 # Arrays of shape (bars,) on one unbroken stretch.
 
 
-def array(column: pd.Series[float]) -> np.ndarray:
-    """The values of a column, in one memory layout so that numpy takes one set of instructions."""
-    return np.ascontiguousarray(column.to_numpy(np.float64))
-
-
-def log(column: pd.Series[float]) -> np.ndarray:
-    """Natural logarithm of a column of prices."""
-    return rolling.log(array(column))
-
-
 _MADE: WeakKeyDictionary[Candles, dict[Hashable, np.ndarray]] = WeakKeyDictionary()
 
 
@@ -120,9 +110,19 @@ def _once(candles: Candles, key: Hashable, make: Callable[[], np.ndarray]) -> np
     return made[key]
 
 
+def array(candles: Candles, column: str) -> np.ndarray:
+    """The values of a column, in one memory layout so that numpy takes one set of instructions."""
+    return _once(candles, column, lambda: np.array(candles.frame[column], np.float64))
+
+
+def log(candles: Candles, column: str) -> np.ndarray:
+    """Natural logarithm of a column of prices."""
+    return _once(candles, ("log", column), lambda: rolling.log(array(candles, column)))
+
+
 def returns(candles: Candles) -> np.ndarray:
     """Log return of each bar."""
-    return _once(candles, "returns", lambda: rolling.change(log(candles.close)))
+    return _once(candles, "returns", lambda: rolling.change(log(candles, "close")))
 
 
 def volatility(candles: Candles, halflife: int = HALFLIFE) -> np.ndarray:

@@ -56,7 +56,10 @@ def compute(names: Sequence[str | Feature], candles: Candles) -> pd.DataFrame:
     def of_stretch(stretch: Candles) -> pd.DataFrame:
         if not len(stretch):
             return pd.DataFrame(columns=columns, index=stretch.time, dtype=np.float64)
-        return pd.DataFrame({each.name: each(stretch) for each in features}, index=stretch.time)
+        values = np.empty((len(features), len(stretch)))
+        for row, each in zip(values, features, strict=True):
+            row[:] = each(stretch)
+        return pd.DataFrame(values.T, stretch.time, columns)
 
     return candles.by_segment(of_stretch, min(each.warmup for each in features))
 

@@ -147,8 +147,9 @@ class Memory:
 
     def outputs(self, network: keras.Model, matrix: np.ndarray, rows: np.ndarray, lookback: int) -> np.ndarray:
         """As the function: a row is asked for unless its window is bit for bit what it was the last time."""
-        way = forward(network, lookback, matrix.shape[1])
         before = self._asked.get(id(network))
+        prepared = before is not None and before.next is not None and before.way.lookback == lookback
+        way = before.way if prepared and before is not None else forward(network, lookback, matrix.shape[1])
         now = _Asked(network, way, matrix.copy(), np.full(len(matrix), np.nan))
         if before is not None and before.way is way:
             same = _unchanged(before.matrix, matrix)
@@ -162,8 +163,14 @@ class Memory:
         return answer
 
     def ahead(self) -> None:
-        """Take every network through all steps but the last of the window of the row that will come next."""
+        """Take every network through all steps but the last of the window of the row that will come next.
+
+        The answer to that row is one of the weights that the network has now.
+        """
         for asked in self._asked.values():
+            asked.next = None
+            if asked.way is not forward(asked.network, asked.way.lookback, asked.matrix.shape[1]):
+                continue
             last = asked.matrix[len(asked.matrix) - asked.way.lookback + 1 :]
             if asked.way.compiled and len(last) == asked.way.lookback - 1 and np.isfinite(last).all():
                 asked.next = asked.way.compiled.rolled(last)

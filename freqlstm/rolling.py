@@ -37,7 +37,7 @@ def deviation(values: np.ndarray, rows: int) -> np.ndarray:
 
     result = np.full(len(values), np.nan)
     window_variance(result, np.ascontiguousarray(values), rows)
-    return np.sqrt(result)
+    return np.asarray(np.sqrt(result))
 
 
 def highest(values: np.ndarray, rows: int) -> np.ndarray:

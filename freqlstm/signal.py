@@ -289,13 +289,15 @@ def prediction_table(signal: Signal, candles: Candles, advance: bool = False) ->
             f"{who} returned the columns {', '.join(map(str, table.columns))}. They must be prediction and, where there "
             f"are such, prediction_low, prediction_high and prediction_spread."
         )
+    values = np.full((len(PREDICTION_COLUMNS), len(table)), np.nan)
     try:
-        table = table.reindex(columns=list(PREDICTION_COLUMNS)).astype(np.float64)
+        for name in table.columns:
+            values[PREDICTION_COLUMNS.index(name)] = table[name]
     except (TypeError, ValueError) as error:
         raise PluginError(f"{who} returned values that are not numbers: {error}.") from error
-    if np.isinf(table.to_numpy()).any():
+    if np.isinf(values).any():
         raise PluginError(f"{who} returned an infinite prediction. Where nothing can be said it must be NaN.")
-    return table
+    return pd.DataFrame(values.T, candles.time, list(PREDICTION_COLUMNS))
 
 
 def _check_files(cls: type[Signal], source: Path) -> None:

@@ -25,7 +25,7 @@ from freqlstm.features import warmup as features_warmup
 from freqlstm.folds import validation_split
 from freqlstm.progress import Progress
 from freqlstm.reliability import calibration_error, reliability
-from freqlstm.signal import PREDICTION_COLUMNS, Signal
+from freqlstm.signal import Signal
 from freqlstm.targets import Target
 from freqlstm.windows import rows_with_window
 
@@ -258,19 +258,18 @@ class SupervisedSignal(Signal):
         said = self.respond(matrix, rows, candles)  # (models, rows)
         forecast = np.full(len(candles), np.nan)
         forecast[rows] = self.after_validation(self.average(said))
-        table = pd.DataFrame(np.nan, index=candles.time, columns=list(PREDICTION_COLUMNS))
-        table["prediction"] = base + scale * forecast
+        made = {"prediction": base + scale * forecast}
+        if self._gives_interval:
+            below, above = self.around(forecast, candles)
+            made["prediction_low"], made["prediction_high"] = (
+                base + scale * (forecast + below),
+                base + scale * (forecast + above),
+            )
+        made["prediction_spread"] = np.full(len(candles), np.nan)
         if len(said) > 1:
             kept = self.after_validation(said)
-            table.iloc[rows, 3] = scale[rows] * np.sqrt(_mean((kept - _mean(kept)) ** 2))
-        if not self._gives_interval:
-            return table[["prediction", "prediction_spread"]]
-        below, above = self.around(forecast, candles)
-        table["prediction_low"], table["prediction_high"] = (
-            base + scale * (forecast + below),
-            base + scale * (forecast + above),
-        )
-        return table
+            made["prediction_spread"][rows] = scale[rows] * np.sqrt(_mean((kept - _mean(kept)) ** 2))
+        return pd.DataFrame(made, index=candles.time)
 
     def around(self, forecast: np.ndarray, candles: Candles) -> tuple[np.ndarray, np.ndarray]:
         """How far below and above ``forecast``, all in units, its interval reaches; NaN where the memory is not complete.
