@@ -83,7 +83,7 @@ class Session:
         yield from self._bar(bundle)
         self._settle()
         self.settled_ms = bundle.open_ms
-        self.broker.holdings.forget(10 * KEPT)
+        self.broker.holdings.forget(KEPT)
         self.deliberation.ahead()
 
     def _next(self) -> Bundle | Halt | None:
