@@ -190,7 +190,7 @@ def ask_keras() -> None:
 
     from freqlstm.inference import Memory
 
-    def outputs(memory: Memory, network: Any, matrix: np.ndarray, rows: np.ndarray, lookback: int) -> np.ndarray:
+    def outputs(self: Memory, network: Any, matrix: np.ndarray, rows: np.ndarray, lookback: int) -> np.ndarray:
         said = np.zeros(len(rows))
         said[-1] = network.predict(matrix[None, rows[-1] - lookback + 1 : rows[-1] + 1], verbose=0)[0, 0]
         return said
