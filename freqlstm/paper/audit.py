@@ -11,7 +11,7 @@ from freqlstm.paper.account import Account, Difference, balances_of
 from freqlstm.paper.client import Client
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.orders import Orders
-from freqlstm.paper.outcome import CallFailed
+from freqlstm.paper.outcome import KEYS, CallFailed
 from freqlstm.paper.pace import Pace
 from freqlstm.paper.recovery import TRIES, was_reset
 
@@ -45,8 +45,12 @@ class Audit:
             self.doubt.clear()
             try:
                 differences = await self._differences()
-            except CallFailed:  # the next time, then
-                continue
+            except CallFailed as failure:
+                if failure.code in KEYS:
+                    why = f"{failure.code} {failure.answer.message.rstrip('.')}"
+                    self._halt("keys", f"The exchange refuses the API keys ({why}). No entries until it takes them.")
+                continue  # the next time, then
+            self._resume("keys")
             if not differences:
                 self._resume("ledger")
             elif await self._was_reset():

@@ -74,6 +74,16 @@ class CandleStream:
         self._nudged = False
         self._wake.set()
 
+    @property
+    def ahead_ms(self) -> float:
+        """How far the close of the newest bar lies in the future, by the exchange's clock; negative: in the past."""
+        return self._assembler.next_ms - self._client.clock.now()
+
+    @property
+    def late(self) -> bool:
+        """Whether a bar is missing that closed a whole bar ago."""
+        return -self.ahead_ms > 2 * self._assembler.step_ms
+
     def on_connected(self) -> None:
         """What passed while nobody listened is not told again: look at once."""
         self._wake.set()

@@ -26,6 +26,7 @@ class Clock:
         self._anchor = ticks(), time.time() * 1000  # (ours, the exchange's)
         self.set = False  # whether it was ever compared with the exchange's
         self.jump_ms = 0.0  # how far off the last comparison found it
+        self._leapt_ms = 0.0  # what the exchange's own messages have moved it since then
         self.doubt_ms = 0.0  # how far off it may be since then, by the time that the answer took
 
     def now(self) -> float:
@@ -52,11 +53,13 @@ class Clock:
         if not self.set or abs(off) > doubt or doubt < self.doubt_ms:
             self._anchor = middle, server_ms
             self.doubt_ms = doubt
-        self.jump_ms = off if self.set and abs(off) > doubt + JUMP_MS * self.speed else 0.0
-        self.set = True
+        jump = off + self._leapt_ms
+        self.jump_ms = jump if self.set and abs(jump) > doubt + JUMP_MS * self.speed else 0.0
+        self.set, self._leapt_ms = True, 0.0
         return off
 
     def at_least(self, server_ms: float) -> None:
         """The exchange has just said that it is no earlier than this."""
-        if self.set and server_ms > self.now():
+        if self.set and (leap := server_ms - self.now()) > 0:
+            self._leapt_ms += leap
             self._anchor = self.ticks(), server_ms

@@ -11,12 +11,13 @@ from typing import Any
 
 from freqlstm.errors import ExchangeUnavailable, FreqlstmError, JournalError, PaperError
 from freqlstm.paper.account import Account, balances_of
+from freqlstm.paper.archive import moment
 from freqlstm.paper.assembler import Assembler
 from freqlstm.paper.audit import Audit
 from freqlstm.paper.breaker import Breaker
 from freqlstm.paper.candle_stream import CandleStream
 from freqlstm.paper.client import Client
-from freqlstm.paper.clock import Clock
+from freqlstm.paper.clock import JUMP_MS, Clock
 from freqlstm.paper.emergency import Emergency
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys, hide
@@ -105,6 +106,7 @@ class EngineRoom:
     async def _begin(self, since_ms: int | None) -> None:
         journal = self._journal
         await reach(self.client, self.target)
+        self._check_time()
         self.rules = await read_rules(self.client, self.target, self._pairs)
         held = balances_of(await read_account(self.client, self.target, may_withdraw=self._may_withdraw))
         self.account = Account(journal, self.rules)
@@ -135,6 +137,16 @@ class EngineRoom:
         )
         journal.event("start", now, first_bar=first, wall_clock_off_ms=round(self.clock.offset_ms), mode=self.mode)
         self._live = self.orders.live = True
+
+    def _check_time(self) -> None:
+        """A session cannot go on at an exchange whose clock is before the candles that it has seen close."""
+        newest, now = self._journal.last_bar_ms(), self.clock.now_ms()
+        if newest is not None and now < newest + self._step_ms - JUMP_MS * self.clock.speed:
+            raise PaperError(
+                f"The {self.target.name} exchange's clock says {moment(now):%Y-%m-%d %H:%M:%S} UTC, and this session has seen the candle of "
+                f"{moment(newest):%Y-%m-%d %H:%M} close. If the exchange began anew in the past, begin a new session with --name; else wait "
+                f"until its clock is right."
+            )
 
     def _first_bar(self, now: int, since_ms: int | None) -> int:
         """Open time of the bar that is to be handed over next."""
@@ -264,7 +276,13 @@ class EngineRoom:
                     f"The exchange's clock jumped by {self.clock.jump_ms / 1000:+,.1f} s; no entries until it keeps time again.",
                 )
                 wait = min(1.0, wait)
-            else:
+            elif self.candles.ahead_ms > JUMP_MS * self.clock.speed:
+                self.halt(
+                    "clock",
+                    f"The exchange's clock says {moment(self.clock.now_ms()):%Y-%m-%d %H:%M:%S} UTC, before candles that it has closed; no "
+                    f"entries until it is right.",
+                )
+            elif not self.candles.late:  # after a leap ahead, candles have to catch up first
                 self.resume("clock")
 
     async def _keep_house(self) -> None:

@@ -71,7 +71,7 @@ class Session:
             if isinstance(item, Halt):
                 self._halted(item)
             elif item.open_ms > self.settled_ms:  # else it was in the journal already
-                if self.halt:
+                if self.halt and not self.gateway.health().halted:
                     self._told("resumed", "Bars come again.")
                     self.halt = ""
                 yield from self._through(item)

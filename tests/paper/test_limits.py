@@ -172,6 +172,11 @@ def test_a_jump_is_what_the_way_there_and_back_does_not_explain() -> None:
     assert clock.now_ms() == 3_609_000
     clock.correct(3_609_000, 104, 104)
     assert clock.jump_ms == 0
+    clock.at_least(7_209_000)  # a message of the exchange tells of a jump before anybody looks
+    clock.correct(7_209_000, 104, 104)
+    assert clock.jump_ms == 3_600_000
+    clock.correct(7_209_000, 104, 104)
+    assert clock.jump_ms == 0
 
 
 # What is certain

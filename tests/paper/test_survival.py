@@ -1,0 +1,238 @@
+"""A whole session survives what happens to its exchange, its disk and its clock: it says so, halts, and goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from paper_world import MINUTE, QUICK, START, World, agrees, until
+
+from freqlstm.costs import Costs
+from freqlstm.errors import PaperError
+from freqlstm.paper.records import BUY, Order
+from freqlstm.paper.session import Session
+from freqlstm.paper_run import PaperRun, opened
+from freqlstm.project import Project
+
+CHURN = '''"""Trades on next to nothing."""
+
+from freqlstm import Strategy
+
+
+class Churn(Strategy):
+    warmup = 9
+
+    def enter_long(self, bars):
+        return bars.close < bars.close.shift(2)
+
+    def exit_long(self, bars):
+        return bars.close > bars.close.shift(5)
+'''
+RUN = PaperRun(
+    strategy="churn",
+    parameters={"exposure": 0.2},
+    costs=Costs(slippage=0.0),
+    limits={"max_order": 1e6, "max_position": 1e6, "max_daily_loss": 1e6},
+)
+PACE = dataclasses.replace(QUICK, audit=0.3, window=0.5)
+
+
+class Trading:
+    """A session in a thread of its own, on the exchange of a world that the test moves on."""
+
+    def __init__(self, world: World, session: Session, told: list[tuple[str, str]]) -> None:
+        self.world, self.session, self.gateway, self.told = world, session, session.gateway, told
+        self.why = ""
+        self.error: Exception | None = None
+        self.thread = threading.Thread(target=self._run, name="session")
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.why = self.session.run()
+        except Exception as error:
+            self.error = error
+
+    def pass_bars(self, bars: int, seconds: float = 15.0) -> None:
+        """The market goes on by so many candles, each when the session has done with the one before."""
+        for _ in range(bars):
+            self.world.step()
+            self.settled(self.world.sandbox.venue.replay.open_time - MINUTE, seconds)
+
+    def settled(self, open_ms: int, seconds: float = 15.0) -> None:
+        until(lambda: self.session.settled_ms >= open_ms or not self.thread.is_alive(), seconds)
+        assert self.session.settled_ms >= open_ms, (self.why, self.error, self.told)
+
+    def ended(self, seconds: float = 15.0) -> str:
+        """Why it stopped of itself."""
+        self.thread.join(seconds)
+        assert not self.thread.is_alive(), self.told
+        return str(self.error or self.why)
+
+    def says(self, kind: str) -> list[str]:
+        return [text for one, text in self.told if one == kind]
+
+    @property
+    def orders(self) -> list[Order]:
+        """What was sent in this epoch."""
+        return [order for order in self.gateway.journal.orders() if order.sent_ms is not None]
+
+    @property
+    def bars(self) -> list[int]:
+        """Minutes since the start of the replay, of every bar that it went through."""
+        return [(entry - START) // MINUTE for entry in self.gateway.journal.decided_bars()]
+
+
+@contextmanager
+def session_on(world: World, root: Path, name: str = "test") -> Iterator[Trading]:
+    told: list[tuple[str, str]] = []
+    (root / "strategies").mkdir(exist_ok=True)
+    (root / "strategies" / "churn.py").write_text(CHURN)
+    with opened(
+        RUN, Project(root), world.target, world.keys, name, pace=PACE, now_ms=lambda: world.now,
+        tell=lambda kind, text: told.append((kind, text)),
+    ) as session:  # fmt: skip
+        trading = Trading(world, session, told)
+        try:
+            yield trading
+        finally:
+            session.stop("the test is over")
+            trading.thread.join()
+
+
+def test_an_exchange_that_is_killed_in_mid_session_and_started_again_is_traded_on_without_a_missing_bar(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, state=tmp_path / "exchange.sqlite")
+    try:
+        with session_on(world, tmp_path) as trading:
+            trading.pass_bars(8)
+            before = len(trading.orders)
+            world.shut()
+            time.sleep(0.3)
+            world.open()
+            until(world._listening, 15)
+            trading.pass_bars(8)
+            assert trading.bars == list(range(16))
+            assert len(trading.orders) > before > 0
+            agrees(world, trading.gateway)
+    finally:
+        world.close()
+
+
+def test_an_exchange_that_began_anew_in_the_past_halts_the_session_which_says_how_to_go_on(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    try:
+        with session_on(world, tmp_path) as trading:
+            trading.pass_bars(8)
+            world.shut()
+            world.open()  # and has forgotten everything
+            until(lambda: trading.says("halt"), 20)
+            assert re.fullmatch(
+                r"The exchange's clock says 2024-01-01 01:00:\d\d UTC, before candles that it has closed; no entries until it is right\.",
+                trading.says("halt")[0],
+            )
+            assert world.truth["orders"] == []
+        with pytest.raises(PaperError) as caught, session_on(world, tmp_path):
+            pass
+        assert str(caught.value).startswith("The sandbox exchange's clock says 2024-01-01 01:00:0")
+        assert str(caught.value).endswith(
+            "and this session has seen the candle of 2024-01-01 01:07 close. If the exchange began anew in the past, begin a new "
+            "session with --name; else wait until its clock is right."
+        )
+        with session_on(world, tmp_path, "another") as trading:
+            trading.pass_bars(8)
+            agrees(world, trading.gateway)
+    finally:
+        world.close()
+
+
+def test_a_wiped_exchange_ends_the_session_and_the_next_one_trades_in_a_new_epoch(world: World, tmp_path: Path) -> None:
+    with session_on(world, tmp_path) as trading:
+        trading.pass_bars(8)
+        assert trading.orders
+        world.do(world.sandbox.wipe)
+        assert trading.ended() == (
+            "The exchange no longer knows orders that it had accepted: it was reset. Start again: a new epoch begins."
+        )
+        assert trading.session.failed
+    assert world.truth["orders"] == []
+    world.step(3)
+    with session_on(world, tmp_path) as trading:
+        trading.settled(START + 10 * MINUTE)
+        assert trading.gateway.journal.epoch == 2
+        trading.pass_bars(8)
+        assert trading.orders
+        agrees(world, trading.gateway)
+
+
+def test_a_full_disk_ends_the_session_with_every_order_written_down_and_it_goes_on_when_there_is_space(
+    world: World, tmp_path: Path
+) -> None:
+    with session_on(world, tmp_path) as trading:
+        trading.pass_bars(8)
+        trading.gateway.journal._connection.execute("PRAGMA max_page_count = 1")  # not one page more
+        while trading.thread.is_alive():
+            world.step()
+            time.sleep(0.02)
+        assert str(trading.error) == (
+            f"{tmp_path}/paper/test/journal.sqlite cannot be written. Writing it failed: database or disk is full. Free some space "
+            f"or mend the disk, then start again."
+        )
+        intents = {order.cid for order in trading.gateway.journal.orders()}
+        sent = {row["clientOrderId"] for row in world.truth["orders"]}
+        assert sent
+        assert sent <= intents
+    world.step(3)
+    with session_on(world, tmp_path) as trading:
+        newest = world.sandbox.venue.replay.open_time - MINUTE
+        trading.settled(newest)
+        trading.pass_bars(8)
+        assert trading.bars == list(range((newest - START) // MINUTE + 9))
+        agrees(world, trading.gateway)
+
+
+def test_this_computers_clock_may_jump_by_an_hour_and_back_and_nothing_halts(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = time.time
+    with session_on(world, tmp_path) as trading:
+        for hours in (0, 1, -1):
+            monkeypatch.setattr(time, "time", lambda hours=hours: right() + 3600 * hours)
+            before = len(trading.orders)
+            trading.pass_bars(8)
+            time.sleep(2 * PACE.clock)  # it looks at the exchange's clock in between
+            assert len(trading.orders) > before
+        assert trading.says("halt") == trading.says("refusal") == []
+        agrees(world, trading.gateway)
+
+
+def test_while_the_exchanges_clock_is_off_by_an_hour_nothing_is_entered_and_then_it_goes_on(tmp_path: Path) -> None:
+    world = World(tmp_path, speed=120.0)
+    try:
+        with session_on(world, tmp_path) as trading:
+            trading.settled(START + 4 * MINUTE)
+            for hours, says in ((1, "jumped by "), (-1, "before candles that it has closed")):
+                world.sandbox.venue.replay.skew = 3_600_000 * hours
+                until(lambda says=says: says in trading.gateway.health().halted)
+                wrong = trading.session.settled_ms
+                trading.settled(wrong + 3 * MINUTE)  # decisions are made all the same
+                assert "clock" in trading.gateway.health().halted
+                world.sandbox.venue.replay.skew = 0
+                assert not any(order.intent.side == BUY and order.intent.open_ms > wrong for order in trading.orders)
+                until(lambda: not trading.gateway.health().halted)
+            assert [text[:27] for text in trading.says("halt")] == ["The exchange's clock jumped"] * len(trading.says("halt"))
+            before = len(trading.orders)
+            until(lambda: len(trading.orders) > before)
+            trading.session.stop("that was all")
+            trading.ended()
+            assert trading.bars == list(range(len(trading.bars)))
+            agrees(world, trading.gateway)
+    finally:
+        world.close()
