@@ -10,6 +10,8 @@ import pytest
 
 from freqlstm.candles import Candles
 
+pytest_plugins = ["secrecy"]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

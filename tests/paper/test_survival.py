@@ -227,7 +227,9 @@ def test_while_the_exchanges_clock_is_off_by_an_hour_nothing_is_entered_and_then
                 world.sandbox.venue.replay.skew = 0
                 assert not any(order.intent.side == BUY and order.intent.open_ms > wrong for order in trading.orders)
                 until(lambda: not trading.gateway.health().halted)
-            assert [text[:27] for text in trading.says("halt")] == ["The exchange's clock jumped"] * len(trading.says("halt"))
+            assert [text[:27] for text in trading.says("halt")] == ["The exchange's clock jumped"] * len(
+                trading.says("halt")
+            )
             before = len(trading.orders)
             until(lambda: len(trading.orders) > before)
             trading.session.stop("that was all")
