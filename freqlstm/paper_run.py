@@ -125,7 +125,7 @@ class Trader:
 @contextmanager
 def opened(
     run: PaperRun, project: Project, target: Target, keys: Keys, name: str, *, poll: bool = False, pace: Pace | None = None,
-    accept_balances: bool = False, may_withdraw: bool = False, now_ms: Callable[[], int] | None = None,
+    accept_balances: bool = False, may_withdraw: bool = False,
     tell: Callable[[str, str], None] = lambda kind, text: None, progress: Progress = silent,
 ) -> Iterator[Session]:  # fmt: skip
     """The session of that name, begun or gone on with, ready to run; everything is closed when the block ends."""
@@ -145,12 +145,9 @@ def opened(
             accept_balances=accept_balances, may_withdraw=may_withdraw,
         )  # fmt: skip
         began = journal.events(BEGAN)
-        if not began:
-            clock = now_ms or (lambda: int(time.time() * 1000))
-            start_ms = clock() // gateway.step_ms * gateway.step_ms
-        else:
-            start_ms = int(began[0][2]["open_ms"])
-        gateway.start(start_ms)
+        gateway.start(int(began[0][2]["open_ms"]) if began else None)
+        first = journal.events("start")[0][2]["first_bar"]  # by the exchange's clock, whatever this computer's says
+        start_ms = int(began[0][2]["open_ms"] if began else first)
         models: Models | None = None
         try:
             if not began:

@@ -91,7 +91,7 @@ def paper(
     project = Project(ctx.obj)
     run = build_paper_run(config, flags, changes, limits)
     options = {"poll": poll, "accept_balances": accept_balances, "may_withdraw": may_withdraw}
-    target, secret, clock = _target(exchange, sandbox_url, keys)
+    target, secret = _target(exchange, sandbox_url, keys)
     _trade(
         project,
         run,
@@ -100,7 +100,6 @@ def paper(
         name or session_name(run, exchange),
         read_webhooks(webhooks),
         resume,
-        clock,
         options,
     )
 
@@ -122,29 +121,20 @@ def build_paper_run(
     return paper_run_of(content, "the command line")
 
 
-def _target(exchange: str, url: str, keys: Path | None) -> tuple[Target, Any, Any]:
-    """(exchange, keys, its clock)."""
+def _target(exchange: str, url: str, keys: Path | None) -> tuple[Target, Any]:
+    """(exchange, keys)."""
     from freqlstm.paper.keys import guard_logs, read_keys
     from freqlstm.paper.target import sandbox, target
 
     guard_logs()
     if exchange != "sandbox":
-        return target(exchange), read_keys(keys), None
+        return target(exchange), read_keys(keys)
     made, found = sandbox(url)
-    return made, found if keys is None else read_keys(keys), lambda: sandbox_now(url)
-
-
-def sandbox_now(url: str) -> int:
-    """The sandbox's clock, milliseconds."""
-    import json
-    from urllib.request import ProxyHandler, build_opener
-
-    with build_opener(ProxyHandler({})).open(f"{url.rstrip('/')}/control/connect", timeout=5) as answer:
-        return int(json.load(answer)["now"])
+    return made, found if keys is None else read_keys(keys)
 
 
 def _trade(
-    project: Any, run: PaperRun, target: Target, keys: Any, name: str, webhooks: list[Any], resume: bool, clock: Any,
+    project: Any, run: PaperRun, target: Target, keys: Any, name: str, webhooks: list[Any], resume: bool,
     options: dict[str, Any],
 ) -> None:  # fmt: skip
     import signal
@@ -164,12 +154,14 @@ def _trade(
 
     try:
         with progress_bar() as progress:
-            context = opened(run, project, target, keys, name, now_ms=clock, tell=tell, progress=progress, **options)
+            context = opened(run, project, target, keys, name, tell=tell, progress=progress, **options)
             session = context.__enter__()
         try:
             note(
                 f"Session {name} trades {', '.join(run.pairs)} {run.timeframe} on {target.name}; Ctrl-C ends it, and it can be gone on with."
             )
+            if warning := session.gateway.clock_warning():
+                note(warning)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: session.stop("it was interrupted"))
             session.tick = ticker(session, project.paper / name, view)

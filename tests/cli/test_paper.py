@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from conftest import make_candles
 from paper.exchange import Floor
 
 from freqlstm.candles import Candles
+from freqlstm.paper.journal import Journal
 from freqlstm.paper.limits import KillSwitch, Stop
 from freqlstm.paper.status import read_status
+from freqlstm.paper.target import TARGETS, Target
 
 Freqlstm = Callable[..., Result]
 START = 300
@@ -179,3 +183,83 @@ def test_what_cannot_be_is_said_in_one_line(freqlstm: Freqlstm, monkeypatch: pyt
         assert message in ended.stderr, ended.stderr
         assert len(ended.stderr.strip().splitlines()[-1:]) == 1
     assert "No session named 'x'. Known: rsi_bollinger-sandbox." in freqlstm("paper", "status", "--name", "x").stderr
+
+
+@pytest.fixture
+def testnet(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """The sandbox answers where the testnet would."""
+    made = replace(floor.connect()[0], name="testnet")
+    monkeypatch.setitem(TARGETS, "testnet", made)
+    (key, secret), *_ = floor.sandbox.venue.terms.keys.items()
+    monkeypatch.setenv("FREQLSTM_API_KEY", key)
+    monkeypatch.setenv("FREQLSTM_API_SECRET", secret)
+    return made
+
+
+def one_line(ended: Result) -> str:
+    """The only line that it wrote, of an error that the user can put right."""
+    assert ended.exit_code == 1, ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("Warning:")]
+    return line
+
+
+def test_keys_that_are_refused_or_may_do_too_much_are_said_in_one_line(
+    freqlstm: Freqlstm, floor: Floor, testnet: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("paper", "-s", "rsi_bollinger")
+    (account,) = floor.sandbox.venue.accounts.values()
+    account.may_withdraw = True
+    assert one_line(freqlstm(*command)) == (
+        "Error: These API keys belong to an account that may withdraw at the testnet exchange. Use keys without that right: trading on "
+        "paper never needs it."
+    )
+    monkeypatch.setenv("FREQLSTM_API_SECRET", "w" * 64)
+    assert "refuses these API keys (-1022 Signature for this request is not valid)." in one_line(freqlstm(*command))
+    monkeypatch.setenv("FREQLSTM_API_KEY", "L" * 64)
+    assert one_line(freqlstm(*command)) == (
+        "Error: The testnet exchange refuses these API keys (-2015 Invalid API-key, IP, or permissions for action). Keys of the live "
+        "exchange do not work there, and must not: make some at https://testnet.binance.vision."
+    )
+
+
+def test_a_halted_pair_and_a_network_that_is_down_are_said_in_one_line(
+    freqlstm: Freqlstm, floor: Floor, testnet: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("paper", "-s", "rsi_bollinger")
+    floor.do(lambda: floor.sandbox.venue.set_status("BTCUSDT", "HALT"))
+    assert one_line(freqlstm(*command)) == (
+        "Error: BTC/USDT is halted at the testnet exchange (status HALT). Wait, or choose another pair."
+    )
+    monkeypatch.setitem(TARGETS, "testnet", replace(testnet, address=("127.0.0.1", 9)))
+    unreached = one_line(freqlstm(*command))
+    assert unreached.startswith("Error: The testnet exchange cannot be reached (publicGetTime: ")
+    assert unreached.endswith("). Check the network and, for a sandbox, that it runs.")
+
+
+@pytest.mark.usefixtures("strategies", "testnet")
+def test_a_clock_an_order_and_a_journal_that_do_not_fit_are_said_in_one_line(
+    freqlstm: Freqlstm, floor: Floor, tmp_path: Path
+) -> None:
+    folder = tmp_path / "paper" / "small"
+    command = ("paper", "--name", "small", "--cash", "4", "-s")
+    with passing(floor, folder, 12, lambda: KillSwitch(folder / "stop").trip()):
+        ended = freqlstm(*command, "churn")
+    assert ended.exit_code == 0, ended.stderr
+    lines = ended.stderr.splitlines()
+    assert any(
+        re.fullmatch(r"refusal: BTC/USDT enter_long: worth 3\.\d+, below the minimum notional of 5", line)
+        for line in lines
+    ), ended.stderr
+    (clock,) = [line for line in lines if line.startswith("This computer's clock is ")]
+    assert clock.endswith(" s ahead of the exchange's. The exchange's is used; set this one right all the same.")
+
+    other = one_line(freqlstm(*command, "rsi_bollinger", "--resume"))
+    assert other == (
+        f"Error: {folder / 'journal.sqlite'} belongs to another session: its strategy is churn, not rsi_bollinger. Choose another session "
+        f"name, or go on with what it was begun with."
+    )
+    with Journal(folder / "journal.sqlite", Journal.read(folder / "journal.sqlite").facts):
+        assert one_line(freqlstm(*command, "churn", "--resume")) == (
+            f"Error: Another trader is writing {folder / 'journal.sqlite'}. Stop it with `freqlstm paper stop`, or start this one with "
+            f"another session name."
+        )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import read_real
+from conftest import make_candles, read_real
 from paper.exchange import Floor, traded
 
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs
-from freqlstm.paper.reconcile import CURRENCY, EQUITY, PRICE
+from freqlstm.paper.pace import Pace
+from freqlstm.paper.reconcile import CURRENCY, DATA, EARLIER, EQUITY, LATENCY, PRICE
 from freqlstm.paper_report import Account, account
 from freqlstm.paper_run import PaperRun
 from freqlstm.project import Project
@@ -75,6 +78,53 @@ def test_a_day_of_minutes_gives_the_decisions_and_trades_of_the_backtest_also_af
     made = account("test", Project(tmp_path))
     same(made, 1440, trades=20)
     assert len(made.result.equity) == 1440
+
+
+def test_a_candle_that_is_corrected_after_its_close_stays_what_was_decided_on_and_is_named_as_a_data_revision(
+    real_data: Path, tmp_path: Path
+) -> None:
+    run = run_of("BTC/USDT", parameters={"oversold": 45, "overbought": 55})
+    with Floor(market_of(real_data, ("BTC/USDT",), 160), start=int(START.value // 10**6)) as floor:
+
+        def correct(bar: int) -> None:
+            if bar % 25 == 20:
+                floor.do(lambda: floor.sandbox.arm("kline_corrected"))
+
+        traded(floor, run, tmp_path, 160, correct)
+        assert floor.sandbox.venue.faults.consumed["kline_corrected"] == 6
+    found = account("test", Project(tmp_path)).reconciliation
+    assert found.bars == 160
+    assert {each.cause for each in found.differences if each.what == "decision"} == {DATA}
+    assert set(found.causes) <= {CURRENCY, PRICE, EQUITY, DATA, EARLIER}, found.causes
+    journal = tmp_path / "paper" / "test" / "journal.sqlite"
+    with sqlite3.connect(journal) as connection:
+        assert connection.execute("DELETE FROM revisions").rowcount == 6
+    same(account("test", Project(tmp_path)), 160, trades=1)  # on the candles as they were when they closed
+
+
+def test_without_websockets_the_decisions_are_those_of_the_backtest_also_after_a_bar_that_one_symbol_lacks(
+    tmp_path: Path,
+) -> None:
+    market = {}
+    for seed, pair in ((7, "BTC/USDT"), (8, "ETH/USDT")):
+        made = make_candles(400, seed=seed, symbol=pair)
+        frame = (made.frame * [200, 200, 200, 200, 100]).round(2)
+        market[pair] = Candles.from_frame(frame.drop(frame.index[320:322]) if seed == 8 else frame, pair, "1m")
+    start, connections = int(market["BTC/USDT"].time[300].timestamp() * 1000), []
+    pace = replace(Pace(), grace=0.005, clock=0.01, tick=0.001)  # a stepped clock has to be asked for
+    with Floor(market, start=start) as floor:
+
+        def look(bar: int) -> None:
+            connections.append(len(floor.sandbox._connections.all))
+
+        run = run_of(*market, parameters={"oversold": 48, "overbought": 52})
+        traded(floor, run, tmp_path, 40, look, poll=True, pace=pace)
+    assert connections == [0] * 40
+    found = account("test", Project(tmp_path)).reconciliation
+    assert found.bars == 40
+    assert found.decisions_equal == found.decisions_compared == 78
+    assert found.session_trades >= 2
+    assert set(found.causes) <= {CURRENCY, PRICE, EQUITY, LATENCY, EARLIER}, found.causes  # that bar came a bar late
 
 
 def test_a_portfolio_of_four_symbols_trades_as_in_the_backtest(real_data: Path, tmp_path: Path) -> None:

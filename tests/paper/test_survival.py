@@ -95,7 +95,7 @@ def session_on(world: World, root: Path, name: str = "test") -> Iterator[Trading
     (root / "strategies").mkdir(exist_ok=True)
     (root / "strategies" / "churn.py").write_text(CHURN)
     with opened(
-        RUN, Project(root), world.target, world.keys, name, pace=PACE, now_ms=lambda: world.now,
+        RUN, Project(root), world.target, world.keys, name, pace=PACE,
         tell=lambda kind, text: told.append((kind, text)),
     ) as session:  # fmt: skip
         trading = Trading(world, session, told)
