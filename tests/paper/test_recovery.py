@@ -195,6 +195,17 @@ def test_keys_that_are_revoked_stop_nothing_but_what_needs_them(world: World) ->
     bundles(gateway, 1)
 
 
+def test_keys_that_are_refused_halt_entries_until_they_are_taken_again(world: World) -> None:
+    gateway = trading(world, pace=dataclasses.replace(QUICK, audit=0.2))
+    (account,) = world.sandbox.venue.accounts.values()
+    account.revoked = True
+    assert halt(gateway).reason == (
+        "The exchange refuses the API keys (-2015 Invalid API-key, IP, or permissions for action). No entries until it takes them."
+    )
+    account.revoked = False
+    until(lambda: not gateway.health().halted)
+
+
 def test_a_disk_that_is_full_halts_everything_and_nothing_is_sent(world: World) -> None:
     gateway = trading(world)
     gateway.journal._connection.execute("PRAGMA max_page_count = 1")
