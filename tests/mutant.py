@@ -1,16 +1,14 @@
-"""The paper trader with one thing done wrong, to see that the chaos run finds it: ``python -m mutant NAME -- paper …``."""
+"""The paper trader with one thing done wrong, to see that the chaos run finds it."""
 
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from freqlstm.cli.main import main
 from freqlstm.paper import candle_stream, orders
 from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.holdings import Holdings
@@ -102,7 +100,3 @@ MUTATIONS = {
     each.__name__: each
     for each in (naive_resend, no_fence, no_deduplication, unfinished_candles, position_from_orders, journal_after)
 }
-
-if __name__ == "__main__":
-    MUTATIONS[sys.argv[1]]()
-    main(sys.argv[3:])

@@ -160,7 +160,8 @@ class CandleStream:
             first -= min(REACH_MS, PAGE // 2 * self._assembler.step_ms)
         query = {"symbol": self._rules[symbol].id, "interval": self._timeframe, "startTime": first, "limit": PAGE}
         try:
-            candles = self._closed(await self._ask(query))
+            settled = await self._settled()
+            candles = self._closed(await self._ask(query), settled)
             self.asked = self._client.clock.ticks()
             self._repaired.update(wanted)
             self._take(symbol, wanted, candles)
@@ -178,10 +179,17 @@ class CandleStream:
         newest = candles[-1].open_ms if candles else 0
         self._hand_over(self._assembler.prove_absent(symbol, [open_ms for open_ms in wanted if open_ms < newest], now))
 
-    def _closed(self, rows: Sequence[Sequence[Any]]) -> list[Candle]:
-        """The closed candles of REST's rows: all but the last, and that one if it closed long enough ago."""
-        clock = self._client.clock
-        settled = clock.now() - clock.doubt_ms - self._assembler.step_ms - self._grace_ms
+    async def _settled(self) -> float:
+        """Open time up to which a candle has closed long enough ago to be what it will stay.
+
+        The exchange's clock is looked at before its candles are asked for: by ours alone, a candle that is still forming at
+        an exchange which lags, or whose clock was set back, would seem to have closed.
+        """
+        theirs, clock = await self._client.their_time(), self._client.clock
+        return min(theirs, clock.now() - clock.doubt_ms) - self._assembler.step_ms - self._grace_ms
+
+    def _closed(self, rows: Sequence[Sequence[Any]], settled: float) -> list[Candle]:
+        """The closed candles of REST's rows: all but the last, and that one if it is settled."""
         candles = [listed(row) for row in rows]
         return candles[:-1] + [one for one in candles[-1:] if one.open_ms <= settled]
 
@@ -215,8 +223,9 @@ class CandleStream:
                 "symbol": self._rules[symbol].id, "interval": self._timeframe, "startTime": start, "endTime": until_ms - 1,
                 "limit": PAGE,
             }  # fmt: skip
+            settled = await patiently(self._settled, self._client)
             rows = await patiently(partial(self._ask, query), self._client)
-            found += self._closed(rows)
+            found += self._closed(rows, settled)
             if len(rows) < PAGE:
                 break
             start = int(rows[-1][0]) + 1

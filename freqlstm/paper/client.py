@@ -99,10 +99,15 @@ class Client(ccxt.pro.binance):  # type: ignore[misc]
     async def time(self) -> float:
         """Look at the exchange's clock, and set ours; milliseconds."""
         asked = self.clock.ticks()
+        server = await self.their_time()
+        self.clock.correct(server, asked, self.clock.ticks())
+        return server
+
+    async def their_time(self) -> float:
+        """The exchange's clock as it shows it; ours stays as it is."""
         body = await self.ask("publicGetTime", {}, weight=1, urgent=True)
         if not isinstance(body, dict) or not isinstance(server := body.get("serverTime"), int):
             raise CallFailed("publicGetTime", Answer(), ValueError("an answer without a time"))
-        self.clock.correct(server, asked, self.clock.ticks())
         return float(server)
 
     async def held(self) -> dict[str, Any]:

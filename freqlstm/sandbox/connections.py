@@ -116,7 +116,7 @@ class Connections:
         kind = str(event.get("e", "bookTicker"))
         self.venue.counts[kind] += 1
         if kind == "kline" and event["k"]["x"]:
-            told = {"t": event["k"]["t"], "s": event["s"], "i": event["k"]["i"]}
+            told = {"t": event["k"]["t"], "s": event["s"], "i": event["k"]["i"], "c": event["k"]["c"]}
         elif kind == "executionReport":
             told = {name: event[name] for name in ("s", "c", "C", "x", "X", "i", "t", "z")}
         elif connection.kind == "user":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,19 @@ def test_a_session_begins_with_the_candle_that_it_is_told(world: World) -> None:
     found = bundles(gateway, 5)
     assert [shown(bundle, BTC) for bundle in found] == world.candles(BTC, 5, 55)
     assert [bundle.stale for bundle in found] == [True] * 4 + [False]
+
+
+def test_a_candle_that_still_forms_at_a_lagging_exchange_is_not_taken_whatever_our_clock_says(world: World) -> None:
+    gateway = world.gateway(pace=dataclasses.replace(QUICK, clock=60.0))
+    follow(world, gateway, 1)
+    clock = gateway._room.clock
+    clock.at_least(world.sandbox.venue.now + 2 * MINUTE)
+    before = world.sandbox.venue.usage.weight
+    until(lambda: world.sandbox.venue.usage.weight >= before + 4)  # it has asked for the candle that seems late
+    time.sleep(0.2)
+    assert gateway.bundles.empty()
+    (bundle,) = follow(world, gateway, 1)
+    assert shown(bundle, BTC) == world.candles(BTC, 1, 61)[0]
 
 
 def test_a_clock_that_jumps_by_an_hour_halts_entries_and_recovers(world: World) -> None:
