@@ -79,6 +79,8 @@ CALLS = (  # that the trader makes while it trades
     ("/api/v3/time", "GET"),
 )  # fmt: skip
 OF_REQUESTS = tuple(kind for kind, (where, _) in KINDS.items() if where == "a request")
+SELDOM = ("limited", "banned", *(kind for kind in KINDS if kind.startswith("kline_")))  # or nothing else would happen
+OFTEN = [kind for kind in KINDS if kind not in OF_CONNECTIONS for _ in range(1 if kind in SELDOM else 2)]
 WAITING = 2  # faults of one kind that wait for something to strike: one that seldom can keeps none of the others waiting
 REFUSALS = (-1021, -1000, -1015, -1013)
 DETAILS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
@@ -207,9 +209,9 @@ class Trader:
 
 
 def trouble(floor: Floor, dice: random.Random) -> None:
-    """One moment of bad luck: any kind of the menu, those of connections less often, since each costs a reconnection."""
+    """One moment of bad luck: any kind of the menu, those of connections least often, since each costs a reconnection."""
     sandbox, faults = floor.sandbox, floor.sandbox.venue.faults
-    kind = dice.choice(OF_CONNECTIONS if dice.random() < 0.05 else [each for each in KINDS if each not in OF_CONNECTIONS])
+    kind = dice.choice(OF_CONNECTIONS if dice.random() < 0.05 else OFTEN)
     options = DETAILS[kind](dice) if kind in DETAILS else {}
     if kind in OF_CONNECTIONS:
         where = "user" if kind == "terminate" else dice.choice(("market", "user"))
@@ -233,7 +235,7 @@ def catch(floor: Floor, dice: random.Random, patience: float = 2.0) -> None:
 
 
 def chaos(
-    seconds: float, seed: int, root: Path, *, kill_every: float = 4.0, pause: float = 0.1, code: Sequence[str] = ()
+    seconds: float, seed: int, root: Path, *, kill_every: float = 3.0, pause: float = 0.1, code: Sequence[str] = ()
 ) -> Report:
     """Trade for so many seconds of this machine; ``code`` names a mutation of the trader."""
     dice = random.Random(seed)
@@ -430,7 +432,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, action="append")
-    parser.add_argument("--kill-every", type=float, default=4.0)
+    parser.add_argument("--kill-every", type=float, default=3.0)
     parser.add_argument("--mutation", default="", help="One of those in mutant.py: what is wrong must be found.")
     given = parser.parse_args()
     failed = False
