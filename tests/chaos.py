@@ -81,7 +81,9 @@ CALLS = (  # that the trader makes while it trades
 OF_REQUESTS = tuple(kind for kind, (where, _) in KINDS.items() if where == "a request")
 SELDOM = ("limited", "banned", *(kind for kind in KINDS if kind.startswith("kline_")))  # or nothing else would happen
 OFTEN = [kind for kind in KINDS if kind not in OF_CONNECTIONS for _ in range(1 if kind in SELDOM else 2)]
-WAITING = 2  # faults of one kind that wait for something to strike: one that seldom can keeps none of the others waiting
+WAITING = (
+    2  # faults of one kind that wait for something to strike: one that seldom can keeps none of the others waiting
+)
 REFUSALS = (-1021, -1000, -1015, -1013)
 DETAILS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "late": lambda dice: {"seconds": dice.choice((0.15, 0.4, 0.8, 1.5))},  # with a window of one second
@@ -317,8 +319,8 @@ def until_bar(trader: Trader, patience: float) -> None:
 
 def calm(trader: Trader, patience: float) -> bool:
     """Wait until the trader runs and nothing is on its way; whether that came about."""
-    until, quiet = time.monotonic() + patience, 0
-    while time.monotonic() < until and quiet < 4:
+    until, quiet, failed = time.monotonic() + patience, 0, trader.failed
+    while time.monotonic() < until and quiet < 4 and trader.failed < failed + 6:
         trader.again()
         time.sleep(0.5)
         standing = reading(trader, lambda journal: {each.state for each in journal.orders(unresolved=True)})
@@ -349,7 +351,9 @@ def verdict(report: Report, path: Path, truth: dict[str, Any], candles: dict[str
         if cid not in theirs and order.state not in (State.REJECTED, State.NOT_ACCEPTED):
             wrong.append(f"{cid} is {order.state} in the journal and unknown to the exchange")
     for _, _, facts in journal.events("contradiction"):
-        wrong.append(f"{facts['cid']} was given up and the exchange had it: {facts['ours']} here, {facts['theirs']} there")
+        wrong.append(
+            f"{facts['cid']} was given up and the exchange had it: {facts['ours']} here, {facts['theirs']} there"
+        )
     short = [
         order.cid for order in ours.values() if order.state is State.REJECTED and "insufficient balance" in order.note
     ]
@@ -423,7 +427,9 @@ def late_entries(journal: Journal, theirs: dict[str, Any]) -> list[str]:
         if not fresh.get(intent.open_ms, False):
             wrong.append(f"{order.cid} was entered on a candle that came too late")
         latest = intent.open_ms + 2 * STEP
-        if order.sent_ms > latest or (order.cid in theirs and theirs[order.cid]["time"] > order.sent_ms + order.window_ms):
+        if order.sent_ms > latest or (
+            order.cid in theirs and theirs[order.cid]["time"] > order.sent_ms + order.window_ms
+        ):
             wrong.append(f"{order.cid} was sent too late")
     return wrong
 

@@ -8,9 +8,10 @@ from chaos import chaos
 
 
 def test_a_trader_that_is_killed_and_failed_at_any_moment_doubles_loses_and_forgets_nothing(tmp_path: Path) -> None:
-    report = chaos(22.0, 5, tmp_path, kill_every=5.0)
+    report = chaos(20.0, 5, tmp_path)
     assert not report.wrong, f"{report}\n{(tmp_path / 'trader.log').read_text()[-2000:]}"
-    assert report.kills >= 1
-    assert report.faults >= 10
-    assert report.orders >= 2
+    assert report.kills >= 2
+    assert report.faults.total() >= 30
+    assert len(report.faults) >= 12
+    assert report.orders >= 4
     assert report.bars >= 10
