@@ -49,7 +49,8 @@ class Dispatch:
     @staticmethod
     def _moving(ticket: Ticket) -> bool:
         unheard = ticket.resting is not None and not ticket.heard
-        return ticket.kind == MARKET or ticket.cancelling or ticket.waits or unheard
+        sold = ticket.kind == MARKET and (ticket.resting is not None or not ticket.leaving)
+        return sold or ticket.cancelling or ticket.waits or unheard
 
     def begin_bar(self, open_ms: int) -> None:
         """A bar has closed."""
@@ -150,11 +151,14 @@ class Dispatch:
         """Look at what waits for a price, in the bar that has just closed."""
         for ticket in list(self.open):
             feed = ticket.order.data
-            waits = not (ticket.waits or ticket.cancelling or ticket.kind == MARKET) and ticket in self.open
+            waits = not self._moving(ticket) and ticket in self.open
             if waits and ticket.open_ms < self.now_ms == feed.open_ms:
                 self._watch(ticket, feed)
 
     def _watch(self, ticket: Ticket, feed: Any) -> None:
+        if ticket.leaving:
+            self._leave(ticket)
+            return
         if ticket.resting is None:
             below = (ticket.kind == STOP) == ticket.order.issell()
             if feed.low[0] <= ticket.level if below else feed.high[0] >= ticket.level:
@@ -164,9 +168,11 @@ class Dispatch:
             ticket.order.trailadjust(float(feed.close[0]))
 
     def _leave(self, ticket: Ticket) -> None:
-        """A protection was touched: sell at the market what it was for."""
-        while (other := self._locker(ticket)) is not None and not other.cancelling:
-            self.cancel(other)
+        """A protection was touched: sell at the market what it was for, after whatever else is selling it already."""
+        for other in list(self.open):
+            if other is not ticket and other.symbol == ticket.symbol and other.reduces and other.resting is not None:
+                self.cancel(other)
+        ticket.leaving = True
         ticket.order.exectype = bt.Order.Market
         self._restamp(ticket)
         self._send(ticket)
@@ -174,7 +180,7 @@ class Dispatch:
     def _guard(self, symbol: str) -> None:
         """Let the stop that would trigger first rest at the exchange, at its price of now; without stops, a limit."""
         mine = [each for each in self.open if each.symbol == symbol and each.reduces]
-        if any(self._moving(each) for each in mine):
+        if any(self._moving(each) or each.leaving for each in mine):
             return
         stops = [each for each in mine if each.kind == STOP]
         if not stops:
@@ -259,7 +265,13 @@ class Dispatch:
             ticket.resting = None
         elif not filled:
             return  # it was replaced
-        if filled:
+        if ticket.leaving and event.state is not State.CANCELED and self.holdings.sellable(ticket.symbol):
+            why = event.order.note or event.state.replace("_", " ")
+            self._tell(
+                "refusal",
+                f"{ticket.symbol} {ticket.reason} did not sell everything ({why}): it goes on at the next close",
+            )
+        elif filled:
             self._end(ticket, order.completed)
             if ticket.reduces:
                 self.holdings.sweep(ticket.symbol, order, ticket.row, ticket.reason, self._tell)

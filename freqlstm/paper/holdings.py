@@ -87,10 +87,15 @@ class Holdings:
         self._move(feed, order, size, float(fill.price), paid, row, reason)
         return True
 
+    def sellable(self, symbol: str) -> bool:
+        """Whether what is held is more than dust, at the price of the newest fill."""
+        held = self.held[symbol]
+        return held > 0 and not self._rules(symbol).is_dust(held, Decimal(repr(self._price[symbol])))
+
     def sweep(self, symbol: str, order: Any, row: int, reason: str, tell: Tell) -> None:
         """What an exit left and is too little ever to be sold is dust: kept apart, and sold with the next exit."""
         feed, held, rules, price = self.feeds[symbol], self.held[symbol], self._rules(symbol), self._price[symbol]
-        if held <= 0 or not rules.is_dust(held, Decimal(repr(price))):
+        if held <= 0 or self.sellable(symbol):
             return
         self.held[symbol] = Decimal(0)
         self.dust[symbol] += held

@@ -56,6 +56,7 @@ class Ticket:
     heard: bool = False  # the exchange has said that it stands there
     cancelling: bool = False
     waits: bool = False  # for coins that another order locks
+    leaving: bool = False  # a protection that was touched: until everything is sold
 
     @property
     def symbol(self) -> str:

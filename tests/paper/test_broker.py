@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_candles, read_real
-from paper.counter import Counter, trade_live
+from paper.counter import Counter, rules_of, trade_live
 from trading import candles_of, flat, run, scripted
 
 from freqlstm.bars import CONDITIONS, Bars, Decisions
@@ -21,7 +22,7 @@ from freqlstm.engines.backtrader import ExposureSizer
 from freqlstm.paper import feed
 from freqlstm.paper.broker import PaperBroker
 from freqlstm.paper.decision import Decision
-from freqlstm.paper.records import BUY, Fill
+from freqlstm.paper.records import BUY, SELL, STOP, Fill, Intent, Order, OrderEvent, State
 from freqlstm.strategy import Strategy, decide
 
 COSTS = Costs(commission=0.001, slippage=0.0)
@@ -162,10 +163,6 @@ def test_no_entry_on_a_candle_that_came_too_late_and_the_exit_all_the_same() -> 
 
 
 def test_an_exit_that_the_exchange_ends_unfilled_is_sent_again_at_the_next_close() -> None:
-    from dataclasses import replace
-
-    from freqlstm.paper.records import OrderEvent, State
-
     class Stubborn(Counter):
         def trade(self, symbol: str, candle: tuple[float, ...]) -> None:
             for order in self.working(symbol):
@@ -181,6 +178,55 @@ def test_an_exit_that_the_exchange_ends_unfilled_is_sent_again_at_the_next_close
     ]  # fmt: skip
     assert broker.holdings.held["BTC/USDT"] == 0
     assert ("refusal", "BTC/USDT exit_long: no depth") in told
+
+
+class Unkind(Counter):
+    """Accepts no stops, and sells half of what it is asked to, ``times`` times."""
+
+    def __init__(self, times: int = 0) -> None:
+        super().__init__(in_base=False)
+        self.times = times
+
+    def submit(self, intent: Intent) -> Order:
+        order = super().submit(intent)
+        if intent.kind == STOP:
+            self.events.pop()
+            self._end(order, State.NOT_ACCEPTED)
+        return order
+
+    def _fill(self, order: Order, price: float) -> None:
+        if order.intent.side == SELL and self.times:
+            self.times -= 1
+            half = rules_of(order.intent.symbol).floor(order.intent.quantity / 2)
+            super()._fill(replace(order, intent=replace(order.intent, quantity=half)), price)
+            event = self.events.pop()
+            done = self.orders[order.cid] = replace(order, state=State.EXPIRED, executed=half)
+            self.events.append(OrderEvent(done, event.fills))
+        else:
+            super()._fill(order, price)
+
+
+FALL = [*flat(100, 4), (100, 100, 95, 95), *flat(95, 5)]
+
+
+def test_two_protections_that_do_not_rest_and_are_touched_at_once_sell_the_position_once() -> None:
+    strategy = scripted(enter_long=[1], stop_loss=0.02, trailing_stop=0.01)
+    counter = Unkind()
+    _, broker, _ = live(strategy, candles_of(*FALL), counter=counter)
+    assert [intent.reason for intent in counter.sent if intent.kind == "market"] == ["enter_long", "stop_loss"]
+    assert broker.holdings.held["BTC/USDT"] == 0
+    assert not broker.dispatch.open
+
+
+def test_a_touched_protection_that_sold_a_part_goes_on_at_the_next_closes_until_all_is_sold() -> None:
+    counter = Unkind(times=2)
+    _, broker, told = live(scripted(enter_long=[1], stop_loss=0.02), candles_of(*FALL), counter=counter)
+    sold = [fill.size for fill in broker.holdings.fills if fill.size < 0]
+    assert len(sold) == 3
+    assert [fill.reason for fill in broker.holdings.fills][1:] == ["stop_loss"] * 3
+    assert broker.holdings.held["BTC/USDT"] == 0
+    assert not broker.dispatch.open
+    assert sum("did not sell everything" in text for _, text in told) == 2
 
 
 class OwnLoop(bt.Strategy):
