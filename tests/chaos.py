@@ -223,7 +223,7 @@ def trouble(floor: Floor, dice: random.Random) -> None:
         return
     if kind in OF_REQUESTS:
         path, method = dice.choice(CALLS)
-        options.update(path=path, method=method)
+        options.update(path=path, method=method, probability=0.25)  # some calls are to succeed
     floor.do(lambda: sandbox.arm(kind, **options))
 
 
@@ -281,7 +281,7 @@ def chaos(
 
 def settled(floor: Floor, trader: Trader) -> list[str]:
     """Calm after the storm: what went wrong until the trader was at rest in a market that stands still."""
-    calm(trader, 60.0)
+    calm(trader, 30.0, looks=1)  # in a market that goes on there is something on its way at most moments
     wrong = [trader.end()]
     floor.do(lambda: floor.sandbox.run(0.0))
     if not calm(trader, 60.0):
@@ -317,15 +317,15 @@ def until_bar(trader: Trader, patience: float) -> None:
         time.sleep(0.2)
 
 
-def calm(trader: Trader, patience: float) -> bool:
-    """Wait until the trader runs and nothing is on its way; whether that came about."""
+def calm(trader: Trader, patience: float, looks: int = 4) -> bool:
+    """Wait until the trader runs and nothing is on its way at so many looks in a row; whether that came about."""
     until, quiet, failed = time.monotonic() + patience, 0, trader.failed
-    while time.monotonic() < until and quiet < 4 and trader.failed < failed + 6:
+    while time.monotonic() < until and quiet < looks and trader.failed < failed + 6:
         trader.again()
-        time.sleep(0.5)
+        time.sleep(0.25)
         standing = reading(trader, lambda journal: {each.state for each in journal.orders(unresolved=True)})
         quiet = quiet + 1 if speaks(trader) and standing is not None and standing <= {State.OPEN, State.PARTIAL} else 0
-    return quiet >= 4
+    return quiet >= looks
 
 
 def verdict(report: Report, path: Path, truth: dict[str, Any], candles: dict[str, Candles]) -> None:
