@@ -46,7 +46,7 @@ parity: $(READY)
 	$(BIN)/python tests/parity.py --cases 100000
 
 chaos: $(READY)
-	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seconds 600 --seed 1 --seed 2 --seed 3
+	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seconds 660 --seed 1 --seed 2 --seed 3
 
 paper-parity: $(READY)
 	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m paper_parity

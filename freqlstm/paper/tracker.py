@@ -125,14 +125,14 @@ class Tracker:
         self.apply(self._read(body, order))
 
     async def _trades(self, cid: str) -> None:
-        """Fetch the trades of an order that is over and of which fills are missing; the stream often is faster."""
+        """Fetch the trades of an order of which fills are missing; the stream often is faster."""
         delay = 0.05
-        while cid in self._ending:
+        while self._lacks(cid):
             await asyncio.sleep(delay)
             order = self._order(cid)
             query = {"symbol": self._rules[order.intent.symbol].id, "orderId": order.exchange_id}
             try:
-                rows = await self._client.ask("privateGetMyTrades", query, weight=5) if cid in self._ending else []
+                rows = await self._client.ask("privateGetMyTrades", query, weight=5) if self._lacks(cid) else []
                 self._take(order, [traded(row, order.intent.symbol, cid) for row in rows])
             except (KeyError, TypeError, ValueError, ArithmeticError) as error:
                 self._journal.event(
@@ -144,11 +144,17 @@ class Tracker:
             delay = min(2 * delay, 2.0)
         self._fetching.discard(cid)
 
+    def _lacks(self, cid: str) -> bool:
+        """Whether more of an order has filled than is written down."""
+        order = self._order(cid)
+        filled = sum((fill.quantity for fill in self._journal.fills(cid=cid)), Decimal(0))
+        return cid in self._ending or (order.executed > filled and not order.state.final)
+
     async def recover(self) -> None:
         """Make certain of every order that is not final; after a crash and after every reconnection."""
         orders = self._journal.orders(unresolved=True)
         await asyncio.gather(*(self.refresh(order.cid) for order in orders))
-        while self._ending:
+        while self._ending or self._fetching:
             await asyncio.sleep(0.02)
 
     async def look_again(self) -> None:
@@ -156,7 +162,7 @@ class Tracker:
         for order in self._journal.orders():
             if order.state == State.NOT_ACCEPTED and order.sent_ms is not None:
                 await self._quietly(self._look(order))
-        while self._ending:
+        while self._ending or self._fetching:
             await asyncio.sleep(0.02)
 
     def give_up_unsent(self) -> None:
@@ -230,7 +236,7 @@ class Tracker:
             changes["state"] = state
         elif cid in self._ending and order.state in IN_DOUBT:
             changes["state"] = State.OPEN
-        if cid in self._ending and cid not in self._fetching:
+        if (cid in self._ending or executed > filled) and cid not in self._fetching:
             self._fetching.add(cid)
             self.spawn(self._trades(cid))
         if not changes and not fills:

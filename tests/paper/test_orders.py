@@ -139,6 +139,23 @@ def test_a_limit_order_rests_fills_in_part_and_is_cancelled(world: World) -> Non
     agrees(world, gateway)
 
 
+def test_a_part_of_a_resting_order_that_filled_unheard_is_booked_while_the_rest_still_waits(world: World) -> None:
+    gateway = trading(world)
+    last = gateway.last_price(BTC)
+    assert last is not None
+    order = gateway.submit(intent(gateway, kind=LIMIT, price=f"{last * Decimal('0.9999'):.2f}"))
+    becomes(gateway, order, State.OPEN)
+    world.arm("partial", share=0.4)
+    world.arm("account_silent", count=1000)
+    for _ in range(60):
+        world.step(0, 1)
+        if world.consumed.get("partial"):
+            break
+    becomes(gateway, order, State.PARTIAL)
+    until(lambda: gateway.journal.fills(cid=order.cid))
+    agrees(world, gateway)
+
+
 def test_a_stop_rests_at_the_exchange_and_is_moved_in_one_request(world: World) -> None:
     gateway = trading(world)
     assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
