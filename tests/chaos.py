@@ -270,12 +270,13 @@ def chaos(
             report.seconds = time.monotonic() - began
             report.faults = Counter(floor.sandbox.venue.faults.consumed)
             floor.do(floor.sandbox.venue.faults.clear)
-            report.wrong.extend(settled(floor, trader))
+            unsettled = settled(floor, trader)
         finally:
             trader.close()
         truth = floor.do(floor.sandbox.venue.truth)
     report.starts_failed = trader.failed
     verdict(report, trader.folder / "journal.sqlite", truth, candles)
+    report.wrong.extend(unsettled)
     return report
 
 
