@@ -297,7 +297,13 @@ class Dispatch:
             return False
         self._tell("refusal", f"{ticket.symbol} {old.reason} stays at {price}: {event.order.note}")
         ticket.resting = None
-        old.resting, old.price, old.heard = before, price, True
+        stands = old if old in self.open else ticket  # the strategy may have given up the old one meanwhile
+        stands.resting, stands.price, stands.heard = before, price, True
+        self._by_cid[before] = stands
+        if stands.cancelling:
+            self.exchange.cancel(before)
+        elif ticket.cancelling:
+            self._end(ticket, ticket.order.cancel)
         return True
 
     def _unprotected(self, ticket: Ticket, event: OrderEvent) -> None:

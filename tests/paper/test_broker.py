@@ -229,6 +229,44 @@ def test_a_touched_protection_that_sold_a_part_goes_on_at_the_next_closes_until_
     assert sum("did not sell everything" in text for _, text in told) == 2
 
 
+class Slow(Counter):
+    """Refuses to move a stop, and says so a candle later; what is in doubt cannot be cancelled."""
+
+    def replace(self, cid: str, intent: Intent) -> Order:
+        self.sent.append(intent)
+        self.orders[intent.cid] = Order(intent, 1, State.SENT, sent_ms=0)
+        return self.orders[intent.cid]
+
+    def cancel(self, cid: str) -> None:
+        if self.orders[cid].intent.kind != STOP or self.orders[cid] is not self.moved:
+            super().cancel(cid)
+
+    @property
+    def moved(self) -> Order | None:
+        """The stop that is to stand for another one, while it is not known to be refused."""
+        stops = [order for order in self.orders.values() if order.intent.kind == STOP]
+        return stops[-1] if len(stops) > 1 and not stops[-1].state.final else None
+
+    def trade(self, symbol: str, candle: tuple[float, ...]) -> None:
+        doubted, self.doubted = self.doubted, self.moved
+        super().trade(symbol, candle)
+        if doubted is not None and doubted is self.moved:
+            self._end(doubted, State.NOT_ACCEPTED)
+
+    doubted: Order | None = None
+
+
+@pytest.mark.parametrize("stops", [{"trailing_stop": 0.05}, {"trailing_stop": 0.05, "stop_loss": 0.04}])
+def test_an_exit_while_a_stop_is_being_moved_sells_even_where_the_move_is_refused(stops: dict[str, float]) -> None:
+    rows = [*flat(100, 4), (100, 110, 100, 110), *flat(110, 8)]
+    counter = Slow(in_base=False)
+    _, broker, _ = live(scripted(enter_long=[1], exit_long=[5], **stops), candles_of(*rows), counter=counter)
+    assert [intent.reason for intent in counter.sent][-1] == "exit_long"
+    assert broker.holdings.held["BTC/USDT"] == 0
+    assert not counter.working("BTC/USDT")
+    assert not broker.dispatch.open
+
+
 class OwnLoop(bt.Strategy):
     """A plain Backtrader strategy: an average, orders without a size, and notifications."""
 
