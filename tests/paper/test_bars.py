@@ -146,10 +146,8 @@ def test_a_clock_that_jumps_by_an_hour_halts_entries_and_recovers(world: World) 
     follow(world, gateway, 1)
     world.do(lambda: world.sandbox.skew(3_600_000))
     assert "The exchange's clock jumped by +3,6" in halt(gateway).reason  # the minute that was stepped is part of it
-    until(lambda: not gateway.health().halted)  # it keeps time again, an hour later
     world.do(lambda: world.sandbox.skew(0))
-    assert "jumped by -3,600" in halt(gateway).reason
-    until(lambda: not gateway.health().halted)
+    until(lambda: "jumped by -3,600" in gateway.health().halted)
     (bundle,) = follow(world, gateway, 1)
     assert shown(bundle, BTC) == world.candles(BTC, 1, 61)[0]
     until(lambda: not gateway.health().halted)
