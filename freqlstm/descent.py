@@ -18,6 +18,7 @@ import numpy as np
 
 from freqlstm import lstm_kernels as kernels
 from freqlstm.compiled_step import CLIP_NORM, DECAYS, EPSILON, CompiledStep
+from freqlstm.inference import forward
 from freqlstm.jobs import threads
 from freqlstm.update_step import weights_of
 from freqlstm.windows import gather
@@ -62,9 +63,13 @@ class Descent(Protocol):
 
 
 def descent(rule: Rule, network: keras.Model, matrix: np.ndarray, rows: int) -> Descent:
-    """The quickest there is for this network, to be trained on so many windows of ``matrix``, (bars, features)."""
+    """The quickest there is for this network, to be trained on so many windows of ``matrix``, (bars, features).
+
+    Compiled code learns only with networks whose outputs it was seen to make.
+    """
     steps = rule.epochs * math.ceil(rows / rule.batch)
-    step = None if rule.xla or not _is_plain(network) else CompiledStep.of(network, rule.loss(), "adam", 1.0)
+    plain = not rule.xla and _is_plain(network) and forward(network, rule.lookback, matrix.shape[1]).compiled
+    step = CompiledStep.of(network, rule.loss(), "adam", 1.0) if plain else None
     return CompiledDescent(step, rule, network, matrix, steps) if step else KerasDescent(rule, network, matrix, steps)
 
 

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 from freqlstm.compiled_network import CompiledNetwork, Rolled
+from freqlstm.jobs import threads
 from freqlstm.windows import gather
 from freqlstm.xla import compiled, compiled_once
 
@@ -67,8 +68,11 @@ class Forward:
         self.compiled = self._xla = None
         return False
 
-    def outputs(self, matrix: np.ndarray, rows: np.ndarray, threads: int = 1) -> np.ndarray:
-        """Shape (len(rows),), float64: the output for the window of each row of ``matrix``, (rows, features)."""
+    def outputs(self, matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Shape (len(rows),), float64: the output for the window of each row of ``matrix``, (rows, features).
+
+        Compiled code is asked on as many threads as this process may have, which changes no bit.
+        """
         gather(matrix, rows[[0, -1]] if len(rows) else rows, self.lookback)  # refuses rows without a window
         ask = self._ask_compiled if self.compiled else self._ask_xla if self._xla else self._ask_keras
         matrix = np.ascontiguousarray(matrix, np.float32)
@@ -78,8 +82,8 @@ class Forward:
             part = rows[first : first + BLOCK]
             output[first : first + len(part)] = ask(matrix, part)
 
-        if threads > 1 and self.compiled:  # the others have threads of their own
-            with ThreadPoolExecutor(threads) as pool:
+        if self.compiled and len(rows) > BLOCK and (count := threads()) > 1:
+            with ThreadPoolExecutor(count) as pool:
                 list(pool.map(block, range(0, len(rows), BLOCK)))
         else:
             for first in range(0, len(rows), BLOCK):
@@ -119,15 +123,12 @@ def forward(network: keras.Model, lookback: int, features: int) -> Forward:
     return made
 
 
-def outputs(network: keras.Model, matrix: np.ndarray, rows: np.ndarray, lookback: int, threads: int = 1) -> np.ndarray:
-    """Shape (len(rows),), float64: the network's output for the window of each row. ``threads`` change no bit of it.
-
-    One thread, because folds are the parallel jobs here.
-    """
+def outputs(network: keras.Model, matrix: np.ndarray, rows: np.ndarray, lookback: int) -> np.ndarray:
+    """Shape (len(rows),), float64: the network's output for the window of each row."""
     rows, memory = np.asarray(rows), _MEMORY.get()
     if memory is not None:
         return memory.outputs(network, matrix, rows, lookback)
-    return forward(network, lookback, matrix.shape[1]).outputs(matrix, rows, threads)
+    return forward(network, lookback, matrix.shape[1]).outputs(matrix, rows)
 
 
 class Memory:

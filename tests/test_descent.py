@@ -101,6 +101,18 @@ def test_a_descent_goes_on_from_what_it_remembers_and_begins_anew_when_told() ->
     assert gone_down(second)[0] == whole[0]
 
 
+def _through(sums: Callable[[Any], Any]) -> keras.Model:
+    """A network with something between its layers that no layer tells of."""
+    with seeded([1]):
+        window = keras.Input((LOOKBACK, FEATURES))
+        return keras.Model(window, sums(layers.LSTM(7)(window)))
+
+
+def _twice(states: Any) -> Any:
+    dense = layers.Dense(7)
+    return layers.Dense(1)(dense(dense(states)))
+
+
 class OwnRate(layers.Dense):  # type: ignore[misc]
     """A layer of somebody's own."""
 
@@ -116,6 +128,9 @@ class OwnRate(layers.Dense):  # type: ignore[misc]
         lambda: network(layers.Dense(2, trainable=False)),
         lambda: network(layers.BatchNormalization()),
         lambda: network(OwnRate(2)),
+        lambda: _through(lambda states: layers.Dense(1)(states) * 0.1),
+        lambda: _through(lambda states: layers.Dense(1)(states + layers.Dense(7)(states))),
+        lambda: _through(_twice),
         lambda: keras.Sequential(
             [keras.Input((LOOKBACK, FEATURES)), layers.LSTM(7, recurrent_dropout=0.1), layers.Dense(1)]
         ),

@@ -18,6 +18,7 @@ from conftest import make_candles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freqlstm import inference
 from freqlstm.compiled_network import CompiledNetwork
 from freqlstm.errors import UsageError
 from freqlstm.inference import BLOCK, TOLERANCE, Forward, forward, outputs, told
@@ -164,11 +165,13 @@ def _stacked() -> keras.Model:
     return chain(6, 4, layers.LSTM(7, return_sequences=True), layers.LSTM(5), layers.Dense(3, "tanh"))
 
 
-def test_threads_change_no_bit() -> None:
+def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     network, matrix = _stacked(), numbers(5 * BLOCK + 77, 4)
     rows = np.delete(np.arange(5, len(matrix)), [700, 701, 2000])
+    monkeypatch.setattr(inference, "threads", lambda: 1)
     one = outputs(network, matrix, rows, 6)
-    np.testing.assert_array_equal(outputs(network, matrix, rows, 6, threads=3), one)
+    monkeypatch.setattr(inference, "threads", lambda: 3)
+    np.testing.assert_array_equal(outputs(network, matrix, rows, 6), one)
 
 
 def test_one_window_step_by_step_has_the_bits_of_many_side_by_side() -> None:

@@ -73,9 +73,9 @@ def test_what_was_done_ahead_changes_no_bit_and_is_all_but_one_step(monkeypatch:
     asked: list[int] = []
     ask = inference.Forward.outputs
 
-    def counting(self: inference.Forward, matrix: np.ndarray, rows: np.ndarray, threads: int = 1) -> np.ndarray:
+    def counting(self: inference.Forward, matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
         asked.append(len(rows))
-        return ask(self, matrix, rows, threads)
+        return ask(self, matrix, rows)
 
     live, never_ahead = LivePredictor(signal), LivePredictor(signal)
     for last in range(2400, 2405):

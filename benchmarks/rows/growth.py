@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -154,11 +153,11 @@ def predictions(bars: int) -> dict[str, Any]:
     from benchmarks.networks import matrix, network
     from freqlstm.inference import outputs
 
-    asked, threads = network(SHORT, NARROW), os.cpu_count() or 1
+    asked = network(SHORT, NARROW)
 
     def prepared(rows: int | None) -> Callable[[], int]:
         features = matrix(rows or bars)
         at = np.arange(SHORT - 1, len(features))
-        return lambda: len(outputs(asked, features, at, SHORT, threads))
+        return lambda: len(outputs(asked, features, at, SHORT))
 
     return grown(prepared)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -92,10 +91,9 @@ def ours_all(rows: int) -> dict[str, Any]:
     asked = network()
     features = matrix(rows + LOOKBACK - 1)
     at = np.arange(LOOKBACK - 1, len(features))
-    threads = os.cpu_count() or 1
-    outputs(asked, features, at[:1024], LOOKBACK, threads)  # compiles, and is compared with Keras
+    outputs(asked, features, at[:1024], LOOKBACK)  # compiles, and is compared with Keras
     start = time.perf_counter()
-    output = outputs(asked, features, at, LOOKBACK, threads)
+    output = outputs(asked, features, at, LOOKBACK)
     return {"seconds": time.perf_counter() - start, "windows": len(output), "sum": float(np.abs(output).sum())}
 
 

@@ -30,7 +30,7 @@ def rows(ground: Ground) -> list[Row]:
     def note(row: Measured) -> str:
         best = f", {row.best.told['work_mb']:,.0f} MB of keras" if row.best else ""
         return (
-            f"{windows * EPOCHS / row.ours.seconds:,.0f} windows/s, compiling included; memory beyond that of "
+            f"{windows * EPOCHS / row.ours.seconds:,.0f} windows/s, Keras's tracing included; memory beyond that of "
             f"the libraries {row.ours.told['work_mb']:,.0f} MB{best}"
         )
 
@@ -90,7 +90,7 @@ def ours(windows: int, by_xla: bool = False) -> dict[str, Any]:
 
 
 def trained(fitted: Callable[[int], float], windows: int) -> dict[str, Any]:
-    """Seconds of a training that begins with nothing compiled, and its memory beyond what a tiny one takes."""
+    """Seconds of a training, with what each does anew for every network, and its memory beyond what a tiny one takes."""
     fitted(2 * BATCH)
     idle = peak_mb()
     start = time.perf_counter()

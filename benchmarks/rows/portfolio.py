@@ -86,10 +86,9 @@ def from_columns(file: str, signals: str) -> dict[str, Any]:
     never = np.zeros(len(candles), bool)
     decisions = Decisions(columns["enter"], columns["leave"], never, never, {})
     parameters = check_parameters(Confluence, {})
-    tape = Tape.of({SYMBOL: candles}, RULES)
 
     def work() -> dict[str, Any]:
-        made = records(tape, {SYMBOL: decisions}, parameters, COSTS, CASH)
+        made = records(Tape.of({SYMBOL: candles}, RULES), {SYMBOL: decisions}, parameters, COSTS, CASH)
         return {"equity": float(made.curve[0, -1]), "trades": len(made.fills) // 2}
 
     return timed(work)
