@@ -35,19 +35,19 @@ def main() -> int:
     rows = []
     with Floor(candles, start=start) as floor:
         trader = Trader(floor.sandbox.url, root)
-        trader.start()
-        until_bar(root, trader, 60.0)
+        trader.again()
+        until_bar(trader, 60.0)
         floor.do(lambda: floor.sandbox.run(SPEED))
         trader.kill()  # it knew another speed
-        trader.start()
+        trader.again()
         began = time.monotonic()
         while (minutes := (time.monotonic() - began) / 60) < given.minutes:
             time.sleep(10)
-            assert trader.process is not None
-            assert trader.process.poll() is None, "it has ended"
-            status = json.loads((root / "paper" / "chaos" / "status.json").read_text())
-            rows.append((minutes, resident(trader.process.pid), status["bars"], status["decide_ms"]))
+            assert trader.runs, "it has ended"
+            status = json.loads((trader.folder / "status.json").read_text())
+            rows.append((minutes, resident(trader.number), status["bars"], status["decide_ms"]))
         trader.end()
+        trader.close()
     table = np.array(rows)
     settled = table[table[:, 0] >= given.settled]
     growth = settled[-3:, 1].mean() / settled[:3, 1].mean() - 1
