@@ -56,14 +56,12 @@ class Dispatch:
         """A bar has closed."""
         self.now_ms = open_ms
         self._seq.clear()
-        while len(self._by_cid) > KEPT:  # fills are booked by trade, and only told apart by ticket
-            oldest = next(iter(self._by_cid))
-            ticket = self._by_cid.pop(oldest)
-            if ticket in self.open:
-                self._by_cid[oldest] = ticket
-            else:
-                self._moves.pop(oldest, None)
-                self._booked.pop(oldest, None)
+        standing = {cid for each in self.open for cid in (each.cid, each.resting)}
+        for cid in list(self._by_cid)[:-KEPT]:  # fills are booked by trade, and only told apart by ticket
+            if cid not in standing:
+                del self._by_cid[cid]
+                self._moves.pop(cid, None)
+                self._booked.pop(cid, None)
 
     def next_cid(self, symbol: str) -> str:
         seq = self._seq[symbol] = self._seq.get(symbol, -1) + 1
@@ -226,8 +224,12 @@ class Dispatch:
     def is_news(self, event: OrderEvent) -> bool:
         """Whether :meth:`take` would change anything."""
         ticket = self._by_cid.get(event.cid)
-        is_open = ticket is not None and ticket in self.open
-        return (is_open and event.state.final) or any(not self.holdings.knows(fill) for fill in event.fills)
+        if any(not self.holdings.knows(fill) for fill in event.fills):
+            return True
+        if ticket is None or ticket not in self.open:
+            return False
+        rests = event.state in (State.OPEN, State.PARTIAL) and event.cid == ticket.resting
+        return event.state.final or (rests and not ticket.heard)
 
     def take(self, event: OrderEvent) -> None:
         """Something has happened to an order."""

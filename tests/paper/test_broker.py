@@ -22,6 +22,7 @@ from freqlstm.engines.backtrader import ExposureSizer
 from freqlstm.paper import feed
 from freqlstm.paper.broker import PaperBroker
 from freqlstm.paper.decision import Decision
+from freqlstm.paper.dispatch import KEPT
 from freqlstm.paper.records import BUY, SELL, STOP, Fill, Intent, Order, OrderEvent, State
 from freqlstm.strategy import Strategy, decide
 
@@ -438,3 +439,54 @@ def test_only_the_newest_fills_are_told_from_new_ones_when_no_older_can_come() -
     assert all(held.knows(fill) for fill in booked)
     held.forget(5)
     assert [held.knows(fill) for fill in booked] == [False] * (len(booked) - 5) + [True] * 5
+
+
+class Unheard(Counter):
+    """Says nothing of a resting order until it has ended."""
+
+    def submit(self, intent: Intent) -> Order:
+        order = super().submit(intent)
+        if intent.kind == STOP:
+            self.events.pop()
+        return order
+
+
+def test_a_stop_that_has_been_moved_hundreds_of_times_is_still_known_and_the_next_bar_still_begins() -> None:
+    rows = [*flat(100, 3), *((price, price + 1, price, price + 1) for price in range(100, 100 + 3 * KEPT))]
+    counter = Counter(in_base=False)
+    _, broker, _ = live(scripted(enter_long=[1], trailing_stop=0.5), candles_of(*rows), counter=counter)
+    dispatch = broker.dispatch
+    (ticket,) = dispatch.open
+    assert len([intent for intent in counter.sent if intent.kind == STOP]) > 2 * KEPT
+    assert len(dispatch._by_cid) <= KEPT + 1
+    assert dispatch._by_cid[ticket.resting or ""] is ticket
+
+
+def test_that_a_stop_rests_is_news_to_who_has_not_heard_of_it_and_to_nobody_else() -> None:
+    counter = Unheard(in_base=False)
+    _, broker, _ = live(scripted(enter_long=[1], trailing_stop=0.05), candles_of(*flat(100, 6)), counter=counter)
+    dispatch = broker.dispatch
+    (order,) = counter.working("BTC/USDT")
+    event = OrderEvent(replace(order, state=State.OPEN))
+    assert dispatch.in_flight
+    assert dispatch.is_news(event)
+    dispatch.take(event)
+    assert not dispatch.in_flight
+    assert not dispatch.is_news(event)
+
+
+def test_a_profit_whose_sale_the_exchange_never_accepted_is_taken_at_the_next_close() -> None:
+    class Lost(Counter):
+        def trade(self, symbol: str, candle: tuple[float, ...]) -> None:
+            if [intent.reason for intent in self.sent] == ["enter_long", "stop_loss", "take_profit"]:
+                self._end(self.orders[self.sent[-1].cid], State.NOT_ACCEPTED)
+            super().trade(symbol, candle)
+
+    rows = [*flat(100, 4), (100, 103, 100, 103), *flat(101, 5)]
+    counter = Lost(in_base=False)
+    strategy = scripted(enter_long=[1], stop_loss=0.05, take_profit=0.02)
+    _, broker, told = live(strategy, candles_of(*rows), counter=counter)
+    assert [intent.reason for intent in counter.sent][2:] == ["take_profit"] * 2
+    assert broker.holdings.held["BTC/USDT"] == 0
+    assert not broker.dispatch.open
+    assert any("not accepted" in text for kind, text in told if kind == "refusal")
