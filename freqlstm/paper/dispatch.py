@@ -111,12 +111,12 @@ class Dispatch:
 
     def _intent(self, ticket: Ticket) -> Intent | None:
         order, feed = ticket.order, ticket.order.data
-        rules, kind, asked = self.exchange.rules(ticket.symbol), ticket.kind, abs(float(order.created.size))
+        rules, kind, asked = self.exchange.rules(ticket.symbol), ticket.kind, abs(float(order.executed.remsize))
         wanted = Decimal(repr(feed.market_rules.floor(asked)))
         if ticket.reduces:
             held = self.holdings.held[ticket.symbol]
             whole = asked >= float(held) * (1 - 1e-9)
-            wanted = held + self.holdings.dust[ticket.symbol] if whole else min(wanted, held)
+            wanted = held + self.holdings.dust[ticket.symbol] if whole and held else min(wanted, held)
         quantity = rules.floor(wanted)
         if quantity <= 0:
             return None
@@ -267,30 +267,45 @@ class Dispatch:
             ticket.resting = None
         elif not filled:
             return  # it was replaced
-        if ticket.leaving and event.state is not State.CANCELED and self.holdings.sellable(ticket.symbol):
+        sellable = self.holdings.sellable(ticket.symbol)
+        if sellable and self._goes_on(ticket, event, filled):
             why = event.order.note or event.state.replace("_", " ")
+            first = not ticket.leaving
             self._tell(
                 "refusal",
-                f"{ticket.symbol} {ticket.reason} did not sell everything ({why}): it goes on at the next close",
+                f"{ticket.symbol} {ticket.reason} did not sell everything ({why}): it goes on "
+                f"{'at the market' if first else 'at the next close'}",
             )
+            if first:
+                self._leave(ticket)
         elif filled:
-            self._end(ticket, order.completed)
-            if ticket.reduces:
-                self.holdings.sweep(ticket.symbol, order, ticket.row, ticket.reason, self._tell)
-                self._notify(order)
-            for other in list(self.open):
-                if other.group == ticket.group:
-                    self.cancel(other)
+            self._done(ticket, order.completed)
         elif ticket.cancelling or (event.state is State.CANCELED and ticket.kind == MARKET):
             self._end(ticket, order.cancel)
-        elif event.state is State.CANCELED or (ticket.reduces and ticket.kind == STOP):
+        elif event.state is State.CANCELED or (ticket.reduces and ticket.kind == STOP and sellable):
             self._unprotected(ticket, event)
         else:
             self._refused(ticket, event.order.note or event.state.replace("_", " "))
-            self._end(ticket, order.reject)
+            self._done(ticket, order.reject)
         for other in list(self.open):  # what has waited for coins that are free now
             if other.symbol == ticket.symbol and other.waits:
                 self._send(other)
+
+    def _goes_on(self, ticket: Ticket, event: OrderEvent, filled: bool) -> bool:
+        """Whether a protection that was touched, here or at the exchange, has yet to sell the rest."""
+        broke_off = filled and event.state is State.EXPIRED and ticket.kind == STOP and not ticket.cancelling
+        return event.state is not State.CANCELED if ticket.leaving else ticket.reduces and broke_off
+
+    def _done(self, ticket: Ticket, how: Callable[[], Any]) -> None:
+        """An order has filled or was refused: if nothing is left that could be sold, nothing has to be protected."""
+        filled = ticket.order.executed.size
+        if ticket.reduces:
+            self.holdings.sweep(ticket.symbol, ticket.order, ticket.row, ticket.reason, self._tell)
+        self._end(ticket, how)
+        if filled or (ticket.reduces and not self.holdings.held[ticket.symbol]):
+            for other in list(self.open):
+                if other.group == ticket.group:
+                    self.cancel(other)
 
     def _moved_back(self, ticket: Ticket, event: OrderEvent) -> bool:
         """An order that was to replace another was refused: the other still stands, unless it has ended."""

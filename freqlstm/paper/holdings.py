@@ -88,15 +88,16 @@ class Holdings:
         return True
 
     def sellable(self, symbol: str) -> bool:
-        """Whether what is held is more than dust, at the price of the newest fill."""
+        """Whether what is held is more than dust, at the newest close."""
         held = self.held[symbol]
-        return held > 0 and not self._rules(symbol).is_dust(held, Decimal(repr(self._price[symbol])))
+        return held > 0 and not self._rules(symbol).is_dust(held, Decimal(repr(float(self.feeds[symbol].close[0]))))
 
     def sweep(self, symbol: str, order: Any, row: int, reason: str, tell: Tell) -> None:
-        """What an exit left and is too little ever to be sold is dust: kept apart, and sold with the next exit."""
-        feed, held, rules, price = self.feeds[symbol], self.held[symbol], self._rules(symbol), self._price[symbol]
+        """What an exit left and is too little to be sold is dust: kept apart, and sold with the next exit."""
+        held = self.held[symbol]
         if held <= 0 or self.sellable(symbol):
             return
+        feed, rules, price = self.feeds[symbol], self._rules(symbol), self._price[symbol]
         self.held[symbol] = Decimal(0)
         self.dust[symbol] += held
         self._move(feed, order, -self.positions[feed].size, price, 0.0, row, reason)

@@ -490,3 +490,90 @@ def test_a_profit_whose_sale_the_exchange_never_accepted_is_taken_at_the_next_cl
     assert broker.holdings.held["BTC/USDT"] == 0
     assert not broker.dispatch.open
     assert any("not accepted" in text for kind, text in told if kind == "refusal")
+
+
+class Thin(Unkind):
+    """A book that is too thin ``times`` times for what is sold; stops rest."""
+
+    submit = Counter.submit
+
+
+def test_what_a_stop_at_the_exchange_could_not_sell_is_sold_at_the_market() -> None:
+    counter = Thin(times=2)
+    strategy = scripted(enter_long=[1], stop_loss=0.02, take_profit=0.5)
+    _, broker, told = live(strategy, candles_of(*FALL), counter=counter)
+    assert [(intent.kind, intent.reason) for intent in counter.sent] == [
+        ("market", "enter_long"), ("stop", "stop_loss"), ("market", "stop_loss"), ("market", "stop_loss"),
+    ]  # fmt: skip
+    assert broker.holdings.held["BTC/USDT"] == 0
+    assert not broker.dispatch.open
+    assert [text.split("goes on ")[1] for _, text in told if "goes on" in text] == [
+        "at the market",
+        "at the next close",
+    ]
+
+
+def test_a_stop_for_a_part_of_the_position_sells_no_more_than_that_part_however_thin_the_book() -> None:
+    class Half(bt.Strategy):  # type: ignore[misc]
+        def next(self) -> None:
+            if len(self) == 2:
+                self.buy(size=4.0)
+            elif len(self) == 4:
+                self.sell(size=2.0, exectype=bt.Order.Stop, price=98.0)
+
+    counter = Thin(times=2)
+    broker = PaperBroker(counter, 1000.0, COSTS, lambda kind, text: None)
+    trade_live(Half, {"BTC/USDT": candles_of(*FALL)}, None, counter, broker)
+    assert [fill.size for fill in broker.holdings.fills] == [4.0, -1.0, -0.5, -0.5]
+    assert not broker.dispatch.open
+
+
+class Strict(Counter):
+    """Refuses orders that are worth too little, and has but 0.03 coins for the first ``few`` entries."""
+
+    def __init__(self, few: int = 0) -> None:
+        super().__init__(in_base=False)
+        self.few, self.last = few, Decimal(0)
+
+    def submit(self, intent: Intent) -> Order:
+        order = super().submit(intent)
+        if why := self.rules(intent.symbol).refusal(intent, self.last):
+            order = self.orders[order.cid] = replace(order, state=State.REJECTED, note=why)
+        return order
+
+    def trade(self, symbol: str, candle: tuple[float, ...]) -> None:
+        self.last = Decimal(repr(float(candle[3])))
+        super().trade(symbol, candle)
+
+    def _fill(self, order: Order, price: float) -> None:
+        if order.intent.side == SELL or not self.few:
+            super()._fill(order, price)
+            return
+        self.few -= 1
+        super()._fill(replace(order, intent=replace(order.intent, quantity=Decimal("0.03"))), price)
+        event = self.events.pop()
+        done = self.orders[order.cid] = replace(order, state=State.EXPIRED, executed=Decimal("0.03"))
+        self.events.append(OrderEvent(done, event.fills))
+
+
+@pytest.mark.parametrize("stops", [{}, {"stop_loss": 0.1}])
+def test_an_entry_that_brought_too_little_to_be_sold_is_dust_at_the_first_refusal(stops: dict[str, float]) -> None:
+    counter = Strict(few=1)
+    strategy = scripted(enter_long=[1, 6], exit_long=[4, 8], **stops)
+    _, broker, told = live(strategy, candles_of(*flat(100, 12)), counter=counter)
+    entries = [intent for intent in counter.sent if intent.reason == "enter_long"]
+    assert len(entries) == 2
+    assert counter.sent[-1].reason == "exit_long"
+    assert counter.sent[-1].quantity == entries[1].quantity + Decimal("0.03"), "the dust is sold too"
+    assert [kind for kind, _ in told if kind in ("dust", "refusal")] == ["refusal", "dust"]
+    assert not broker.getposition(broker.holdings.feeds["BTC/USDT"]).size
+
+
+def test_a_position_that_has_become_too_small_to_be_sold_is_dust_at_the_first_refusal() -> None:
+    counter = Strict()
+    rows = [*flat(100, 4), (100, 100, 50, 50), *flat(50, 8)]
+    strategy = scripted(enter_long=[1, 8], exit_long=[5], exposure=0.007)
+    _, broker, told = live(strategy, candles_of(*rows), counter=counter)
+    assert [intent.reason for intent in counter.sent] == ["enter_long", "exit_long", "enter_long"]
+    assert [kind for kind, _ in told if kind in ("dust", "refusal")] == ["refusal", "dust"]
+    assert broker.holdings.dust["BTC/USDT"] == counter.sent[0].quantity
