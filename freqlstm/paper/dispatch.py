@@ -15,6 +15,7 @@ from typing import Any
 import backtrader as bt
 
 from freqlstm.paper.holdings import Holdings, Tell
+from freqlstm.paper.outcome import TOO_LITTLE
 from freqlstm.paper.records import BUY, LIMIT, MARKET, SELL, STOP, Intent, Order, OrderEvent, State
 from freqlstm.paper.ticket import Exchange, Ticket, reached_at
 
@@ -267,7 +268,8 @@ class Dispatch:
             ticket.resting = None
         elif not filled:
             return  # it was replaced
-        sellable = self.holdings.sellable(ticket.symbol)
+        lacking = event.order.sent_ms is None and event.order.note.startswith(TOO_LITTLE)
+        sellable = self.holdings.sellable(ticket.symbol) and not lacking
         if sellable and self._goes_on(ticket, event, filled):
             why = event.order.note or event.state.replace("_", " ")
             first = not ticket.leaving
@@ -279,14 +281,14 @@ class Dispatch:
             if first:
                 self._leave(ticket)
         elif filled:
-            self._done(ticket, order.completed)
+            self._done(ticket, order.completed, sellable)
         elif ticket.cancelling or (event.state is State.CANCELED and ticket.kind == MARKET):
             self._end(ticket, order.cancel)
         elif event.state is State.CANCELED or (ticket.reduces and ticket.kind == STOP and sellable):
             self._unprotected(ticket, event)
         else:
             self._refused(ticket, event.order.note or event.state.replace("_", " "))
-            self._done(ticket, order.reject)
+            self._done(ticket, order.reject, sellable)
         for other in list(self.open):  # what has waited for coins that are free now
             if other.symbol == ticket.symbol and other.waits:
                 self._send(other)
@@ -296,10 +298,10 @@ class Dispatch:
         broke_off = filled and event.state is State.EXPIRED and ticket.kind == STOP and not ticket.cancelling
         return event.state is not State.CANCELED if ticket.leaving else ticket.reduces and broke_off
 
-    def _done(self, ticket: Ticket, how: Callable[[], Any]) -> None:
+    def _done(self, ticket: Ticket, how: Callable[[], Any], sellable: bool) -> None:
         """An order has filled or was refused: if nothing is left that could be sold, nothing has to be protected."""
         filled = ticket.order.executed.size
-        if ticket.reduces:
+        if ticket.reduces and not sellable:
             self.holdings.sweep(ticket.symbol, ticket.order, ticket.row, ticket.reason, self._tell)
         self._end(ticket, how)
         if filled or (ticket.reduces and not self.holdings.held[ticket.symbol]):

@@ -27,7 +27,7 @@ from freqlstm.paper.order_stream import OrderStream
 from freqlstm.paper.orders import Orders
 from freqlstm.paper.outcome import TOO_LITTLE, CallFailed
 from freqlstm.paper.pace import Pace
-from freqlstm.paper.records import Bundle, Halt, Health, OrderEvent
+from freqlstm.paper.records import Bundle, Halt, Health, Order, OrderEvent
 from freqlstm.paper.recovery import reach, read_account, read_rules, recover
 from freqlstm.paper.target import Target
 
@@ -73,6 +73,7 @@ class EngineRoom:
         self.fatal = ""  # why the gateway has stopped for good
         self._halts: dict[str, str] = {}  # what: why no entries are sent
         self.on_bar: Callable[[int], object] = lambda now_ms: None
+        self.held_back: Callable[[Order], str] = lambda order: ""  # why an order that waits is not wanted any more
         self._live = False
         self._over = asyncio.Event()
         self._connected = {True: 0.0, False: 0.0}  # when (clock ticks): of orders, of candles
@@ -131,7 +132,7 @@ class EngineRoom:
         self.emergency = Emergency(
             self._switch, self.client, journal, self.account, self.orders, self.rules, self.candles.last_prices, self.name,
         )  # fmt: skip
-        self.orders.held_back = self.emergency.reason
+        self.orders.held_back = lambda order: self.emergency.reason(order) or self.held_back(order)
         self.audit = Audit(
             self.client, journal, self.account, self.orders, self.pace, self.halt, self.resume, self.fail
         )

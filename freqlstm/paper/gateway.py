@@ -22,10 +22,10 @@ from freqlstm.paper.engine_room import EngineRoom
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys
 from freqlstm.paper.limits import KillSwitch, Limits, Standing, Stop
-from freqlstm.paper.money import SymbolRules
-from freqlstm.paper.outcome import CallFailed
+from freqlstm.paper.money import SymbolRules, plain, sellable
+from freqlstm.paper.outcome import TOO_LITTLE, CallFailed
 from freqlstm.paper.pace import Pace
-from freqlstm.paper.records import BUY, Balance, Bundle, Candle, Halt, Health, Intent, Order, OrderEvent, State
+from freqlstm.paper.records import BUY, SELL, Balance, Bundle, Candle, Halt, Health, Intent, Order, OrderEvent, State
 from freqlstm.paper.target import Target
 
 Result = TypeVar("Result")
@@ -70,6 +70,7 @@ class Gateway:
             self.bundles.put, self.order_events.put, poll=poll, may_withdraw=may_withdraw, accept=accept_balances,
         )  # fmt: skip
         self._room.on_bar = self._profit_today  # so that a day begins with its first bar, not with its first order
+        self._room.held_back = self._held_back
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
@@ -173,7 +174,10 @@ class Gateway:
                 fresh = int(self.step_ms * room.pace.stale_after)
                 intent = dataclasses.replace(intent, deadline_ms=max(now, intent.open_ms + self.step_ms) + fresh)
             epoch = journal.epoch
-            reason = room.fatal or self._refusal(intent)
+            reason = room.fatal
+            if intent.reduces and intent.side == SELL and not reason:
+                intent, reason = self._affordable(intent)
+            reason = reason or self._refusal(intent)
             if reason:
                 order = Order(intent, epoch, State.REJECTED, resolved_ms=now, note=reason)
             elif state == State.SENT:
@@ -191,7 +195,23 @@ class Gateway:
             self._spawn(lambda: work(intent.cid))
         return order
 
-    def _refusal(self, intent: Intent) -> str:
+    def _affordable(self, intent: Intent) -> tuple[Intent, str]:
+        """The exit for no more than the account holds, from which commission on other pairs may have been taken."""
+        rules = self.rules(intent.symbol)
+        held = self.ledger().get(rules.base, Decimal(0))
+        if held >= intent.quantity:
+            return intent, ""
+        left = sellable(intent.quantity, held, rules)
+        if not left:
+            return intent, f"{TOO_LITTLE}: the account holds {plain(held)} {rules.base}"
+        return dataclasses.replace(intent, quantity=left), ""
+
+    def _held_back(self, order: Order) -> str:
+        """Why an entry that has been waiting is not wanted any more as things stand now; empty if it is."""
+        return "" if order.intent.reduces else self._refusal(order.intent, waiting=order)
+
+    def _refusal(self, intent: Intent, waiting: Order | None = None) -> str:
+        """Why ``intent`` is not to be sent; ``waiting`` is its order if it is written down, and counted, already."""
         room = self._room
         tripped = self.switch.state
         if tripped is not None:
@@ -204,13 +224,17 @@ class Gateway:
             return f"trading is halted: {room.halted}"
         now = room.clock.now_ms()
         age = (room.clock.ticks() - room.candles.bar) * 1000 * room.clock.speed / self.step_ms
+        counted = int(waiting is not None and waiting.sent_ms is not None)
+        bought = self._being_bought(intent.symbol)
+        if waiting is not None and intent.side == BUY:
+            bought -= intent.quantity
         standing = Standing(
             last=last,
             last_age_bars=age,
-            position=self.position(intent.symbol) + self._being_bought(intent.symbol),
+            position=self.position(intent.symbol) + bought,
             loss_today=-self._profit_today(now) if not intent.reduces else Decimal(0),
-            orders_in_bar=self.journal.count_orders(open_ms=intent.open_ms),
-            orders_in_hour=self.journal.count_orders(since_ms=now - HOUR_MS),
+            orders_in_bar=self.journal.count_orders(open_ms=intent.open_ms) - counted,
+            orders_in_hour=self.journal.count_orders(since_ms=now - HOUR_MS) - counted,
         )
         return self.limits.refusal(intent, standing)
 

@@ -93,15 +93,15 @@ class Holdings:
         return held > 0 and not self._rules(symbol).is_dust(held, Decimal(repr(float(self.feeds[symbol].close[0]))))
 
     def sweep(self, symbol: str, order: Any, row: int, reason: str, tell: Tell) -> None:
-        """What an exit left and is too little to be sold is dust: kept apart, and sold with the next exit."""
+        """What an exit left and cannot be sold now is dust: kept apart, and sold with the next exit."""
         held = self.held[symbol]
-        if held <= 0 or self.sellable(symbol):
+        if held <= 0:
             return
         feed, rules, price = self.feeds[symbol], self._rules(symbol), self._price[symbol]
         self.held[symbol] = Decimal(0)
         self.dust[symbol] += held
         self._move(feed, order, -self.positions[feed].size, price, 0.0, row, reason)
-        tell("dust", f"{symbol}: {plain(held)} {rules.base} are too little to be sold, and kept as dust")
+        tell("dust", f"{symbol}: {plain(held)} {rules.base} cannot be sold, and are kept as dust")
 
     def _move(
         self, feed: LiveFeed, order: Any, size: float, price: float, commission: float, row: int | None, reason: str

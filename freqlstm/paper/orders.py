@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from freqlstm.paper.money import WIRE_TYPES, plain
-from freqlstm.paper.outcome import CLOCK, KEYS, TOO_LITTLE, CallFailed, Outcome
+from freqlstm.paper.outcome import CLOCK, KEYS, TOO_LITTLE, UNCERTAIN, CallFailed, Outcome
 from freqlstm.paper.records import LIMIT, STOP, Order, State
 from freqlstm.paper.tracker import Tracker
 
@@ -30,6 +30,8 @@ class Orders(Tracker):
                 self._end(order, State.REJECTED, reason)
                 return
             order = self._order(cid)
+            if order.state not in (State.INTENT, State.SENT):  # what was said of it while it waited
+                return
             if order.state == State.INTENT:
                 order = self._mark(
                     order, state=State.SENT, sent_ms=self._client.clock.now_ms(), window_ms=self.window_ms
@@ -69,8 +71,9 @@ class Orders(Tracker):
             ]
         except CallFailed as failure:
             data = failure.answer.data if isinstance(failure.answer.data, dict) else {}
-            if failure.outcome in (Outcome.REJECTED, Outcome.NOT_SENT):
-                said = (data.get("newOrderResponse") or data.get("cancelResponse") or {}).get("msg")
+            half = data.get("newOrderResponse") or data.get("cancelResponse") or {}
+            if failure.outcome in (Outcome.REJECTED, Outcome.NOT_SENT) and half.get("code") not in UNCERTAIN:
+                said = half.get("msg")
                 self._end(order, State.REJECTED, said or refusal_of(failure))
             else:
                 self._mark(order, state=State.UNKNOWN, note=str(failure))

@@ -23,6 +23,7 @@ from freqlstm.paper import feed
 from freqlstm.paper.broker import PaperBroker
 from freqlstm.paper.decision import Decision
 from freqlstm.paper.dispatch import KEPT
+from freqlstm.paper.outcome import TOO_LITTLE
 from freqlstm.paper.records import BUY, SELL, STOP, Fill, Intent, Order, OrderEvent, State
 from freqlstm.strategy import Strategy, decide
 
@@ -574,6 +575,24 @@ def test_a_position_that_has_become_too_small_to_be_sold_is_dust_at_the_first_re
     rows = [*flat(100, 4), (100, 100, 50, 50), *flat(50, 8)]
     strategy = scripted(enter_long=[1, 8], exit_long=[5], exposure=0.007)
     _, broker, told = live(strategy, candles_of(*rows), counter=counter)
+    assert [intent.reason for intent in counter.sent] == ["enter_long", "exit_long", "enter_long"]
+    assert [kind for kind, _ in told if kind in ("dust", "refusal")] == ["refusal", "dust"]
+    assert broker.holdings.dust["BTC/USDT"] == counter.sent[0].quantity
+
+
+def test_what_the_account_lacks_of_a_position_is_not_tried_to_be_sold_for_ever() -> None:
+    class Poor(Counter):
+        def submit(self, intent: Intent) -> Order:
+            order = super().submit(intent)
+            if intent.reduces and len(self.sent) == 2:
+                order = self.orders[order.cid] = replace(
+                    order, state=State.REJECTED, sent_ms=None, note=f"{TOO_LITTLE}: the account holds 0 BTC"
+                )
+            return order
+
+    counter = Poor(in_base=False)
+    strategy = scripted(enter_long=[1, 6], exit_long=[4], exposure=0.4)
+    _, broker, told = live(strategy, candles_of(*flat(100, 9)), counter=counter)
     assert [intent.reason for intent in counter.sent] == ["enter_long", "exit_long", "enter_long"]
     assert [kind for kind, _ in told if kind in ("dust", "refusal")] == ["refusal", "dust"]
     assert broker.holdings.dust["BTC/USDT"] == counter.sent[0].quantity

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from paper_world import BTC, World, agrees, becomes, bundles, events, final, intent, trading, until
 
+from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.limits import Limits
+from freqlstm.paper.outcome import Answer, CallFailed
 from freqlstm.paper.records import LIMIT, SELL, STOP, State
 
 POST = {"path": "/api/v3/order", "method": "POST"}
@@ -101,6 +105,96 @@ def test_an_entry_that_would_come_too_late_is_not_sent_and_an_exit_is(world: Wor
     leaving = gateway.submit(intent(gateway, 3, SELL, quantity="0.00999"))
     assert final(gateway, leaving).state == State.FILLED
     assert "could not be sent in time" in final(gateway, entry).note
+    agrees(world, gateway)
+
+
+def test_an_entry_that_waits_is_judged_again_when_it_can_be_sent(world: World) -> None:
+    gateway = trading(world, limits=Limits(max_orders_per_bar=3, max_position=Decimal(210)))
+    world.arm("limited", **POST, retry_after=1)
+    assert final(gateway, gateway.submit(intent(gateway, 1))).state == State.FILLED  # it is not counted twice
+    assert final(gateway, gateway.submit(intent(gateway, 2, SELL, quantity="0.00999"))).state == State.FILLED
+    world.arm("limited", **POST, retry_after=1)
+    entry = gateway.submit(intent(gateway, 3))
+    becomes(gateway, entry, State.INTENT)
+    gateway._call(lambda: gateway._room.halt("test", "it is not safe"))
+    assert (final(gateway, entry).state, final(gateway, entry).note) == (
+        State.REJECTED, "trading is halted: it is not safe",
+    )  # fmt: skip
+    agrees(world, gateway)
+
+
+def test_an_exit_asks_for_no_more_than_the_account_holds(world: World) -> None:
+    gateway = trading(world)
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    (key,) = world.sandbox.venue.accounts
+    world.do(lambda: world.sandbox.venue.deposit(key, "BTC", Decimal("-0.004")))  # as commission on another pair would
+    until(lambda: gateway.ledger()["BTC"] == Decimal("0.00599"))
+    leaving = final(gateway, gateway.submit(intent(gateway, 2, SELL, quantity="0.00999")))
+    assert (leaving.state, leaving.executed) == (State.FILLED, Decimal("0.00599"))
+    more = gateway.submit(intent(gateway, 3, SELL, quantity="0.004"))
+    assert (more.state, more.note) == (State.REJECTED, "too little balance: the account holds 0 BTC")
+    agrees(world, gateway)
+
+
+def answering_late(
+    monkeypatch: pytest.MonkeyPatch, gateway: Gateway, method: str, failure: CallFailed, when: Callable[[], Any]
+) -> None:
+    """The next request of this kind is carried out, and answered by ``failure`` as soon as something is so."""
+    client = gateway._room.client
+    ask, failures = client.ask, [failure]
+
+    async def answered(name: str, *args: Any, **more: Any) -> Any:
+        body = await ask(name, *args, **more)
+        if name != method or not failures:
+            return body
+        while not when():
+            await asyncio.sleep(0.01)
+        raise failures.pop()
+
+    monkeypatch.setattr(client, "ask", answered)
+
+
+def test_an_order_that_turns_out_to_be_accepted_before_it_is_tried_again_is_not_sent_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = trading(world)
+    wanted = intent(gateway)
+    late = CallFailed("order", Answer(400, -1021, "Timestamp for this request is outside of the recvWindow."), None)
+
+    def heard() -> bool:
+        order = gateway.journal.order(wanted.cid)
+        return order is not None and order.state.final
+
+    answering_late(monkeypatch, gateway, "privatePostOrder", late, heard)
+    gateway.submit(wanted)
+    assert final(gateway, wanted.cid).state == State.FILLED
+    until(lambda: not gateway._room.orders._tasks)
+    assert len(world.truth["orders"]) == 1
+    agrees(world, gateway)
+
+
+@pytest.mark.parametrize("code", [-1006, -1007])
+def test_a_moved_stop_of_which_the_exchange_itself_does_not_know_is_looked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    gateway = trading(world)
+    assert final(gateway, gateway.submit(intent(gateway))).state == State.FILLED
+    last = gateway.last_price(BTC)
+    assert last is not None
+    stops = [f"{last * Decimal(share):.2f}" for share in ("0.9", "0.95")]
+    first = gateway.submit(intent(gateway, 2, SELL, STOP, "0.00999", stops[0]))
+    becomes(gateway, first, State.OPEN)
+    half = {"code": code, "msg": "Timeout waiting for response from backend server."}
+    data = {"cancelResult": "SUCCESS", "newOrderResult": "FAILURE", "cancelResponse": {}, "newOrderResponse": half}
+    answer = Answer(409, -2021, "Order cancel-replace partially failed.", data=data)
+    world.arm("account_silent", count=3)
+    answering_late(
+        monkeypatch, gateway, "privatePostOrderCancelReplace", CallFailed("order", answer, None), lambda: True
+    )
+    second = gateway.replace(first.cid, intent(gateway, 3, SELL, STOP, "0.00999", stops[1]))
+    becomes(gateway, second, State.OPEN)
+    assert final(gateway, first).state == State.CANCELED
+    assert not gateway.health().halted
     agrees(world, gateway)
 
 
