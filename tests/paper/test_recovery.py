@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from paper_world import (
     BTC,
+    MINUTE,
     QUICK,
     World,
     agrees,
@@ -48,7 +49,7 @@ def test_an_order_whose_fate_was_unknown_at_the_crash_is_found_at_the_next_start
 def test_an_order_that_was_written_down_and_never_sent_is_not_sent_later(world: World) -> None:
     gateway = trading(world)
     world.arm("limited", **POST, retry_after=30)
-    order = gateway.submit(intent(gateway, side=SELL))
+    order = gateway.submit(intent(gateway, deadline_ms=gateway.now_ms() + MINUTE))
     becomes(gateway, order, State.INTENT)
     crash(world, gateway)
     again = world.gateway()
