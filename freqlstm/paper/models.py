@@ -11,6 +11,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,10 +128,10 @@ class Models:
         _, future = self._work.pop(name)
         try:
             signal, model_id = future.result()
-        except FreqlstmError as error:
-            self.problems[name] = str(error)
+        except Exception as error:  # whatever it is, a session that has a model goes on with it
             if name not in self.speakers:
                 raise
+            self.problems[name] = str(error) if isinstance(error, FreqlstmError) else f"{type(error).__name__}: {error}"
             return []
         self.problems.pop(name, None)
         folder = self._learned / self._uses[name][0].name / model_id
@@ -158,7 +159,13 @@ class Models:
             context = multiprocessing.get_context("spawn")
             self._processes = ProcessPoolExecutor(1, mp_context=context, initializer=_behind)
         work = partial(fit_fold, plugin, parameters, fold, market, self.plan, self._models)
-        outcome = self._processes.submit(work).result()
+        try:
+            outcome = self._processes.submit(work).result()
+        except BrokenProcessPool as error:
+            self._processes = None  # the next fit has a new one
+            raise ModelError(
+                f"{plugin.name} was not fitted: the process that fits was killed, perhaps for lack of memory."
+            ) from error
         if isinstance(outcome, Failed):
             raise outcome.kind(outcome.text)
         folder = self._models / plugin.name / outcome["model_id"]

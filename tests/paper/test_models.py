@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from signal import SIGKILL
 
 import pandas as pd
 import pytest
@@ -103,4 +105,41 @@ def test_a_fit_that_fails_leaves_the_model_before_it_speaking(candles: Candles, 
     assert models.turn(candles.time[START + 130], wait=True) == []
     assert models.speakers["prediction"] is first
     assert models.problems["prediction"].startswith("BTC/USDT has 10 candles to train on")
+    models.close()
+
+
+def test_a_fit_whose_process_is_killed_leaves_the_model_before_it_speaking_and_the_next_fit_works(
+    candles: Candles, tmp_path: Path
+) -> None:
+    models = models_of(candles, tmp_path)
+    models.turn(candles.time[START], wait=True)
+    first = models.speakers["prediction"]
+    assert models._processes is not None
+    (fitting,) = models._processes._processes
+    os.kill(fitting, SIGKILL)
+    assert models.turn(candles.time[START + 130], wait=True) == []
+    assert models.speakers["prediction"] is first
+    assert models.problems["prediction"] == (
+        "ridge was not fitted: the process that fits was killed, perhaps for lack of memory."
+    )
+    assert models.turn(candles.time[START + 250], wait=True) == ["prediction"]
+    assert models.problems == {}
+    models.close()
+
+
+def test_an_error_of_another_kind_leaves_the_model_before_it_speaking(candles: Candles, tmp_path: Path) -> None:
+    full = False
+
+    def gather(first: pd.Timestamp, end: pd.Timestamp) -> Mapping[str, Candles]:
+        if full:
+            raise OSError(28, "No space left on device")
+        return {"BTC/USDT": candles.between(first, end)}
+
+    models = models_of(candles, tmp_path, gather)
+    models.turn(candles.time[START], wait=True)
+    first = models.speakers["prediction"]
+    full = True
+    assert models.turn(candles.time[START + 130], wait=True) == []
+    assert models.speakers["prediction"] is first
+    assert models.problems["prediction"] == "OSError: [Errno 28] No space left on device"
     models.close()
