@@ -41,12 +41,13 @@ class Breaker:
     def wait_for(self, weight: int, urgent: bool) -> float:
         """Seconds until a request of that weight may be sent."""
         if self._ticks() - self._counted >= 60:  # the minute that was counted is over
-            self.used = 0
+            self.used, self._counted = 0, self._ticks()
         share = URGENT_SHARE if urgent else SHARE
         full = 0.0 if self.used + weight <= share * self.limit else max(0.0, 60 - (self._ticks() - self._counted))
         return max(self.seconds, full)
 
     async def wait(self, weight: int, urgent: bool = False) -> None:
-        """Come back when a request of that weight may be sent."""
+        """Come back when a request of that weight may be sent; until an answer tells better, it counts as sent."""
         while (seconds := self.wait_for(weight, urgent)) > 0:
             await asyncio.sleep(min(seconds, 1.0))
+        self.used += weight

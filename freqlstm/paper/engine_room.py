@@ -112,7 +112,7 @@ class EngineRoom:
         held = balances_of(await read_account(self.client, self.target, may_withdraw=self._may_withdraw))
         self.account = Account(journal, self.rules)
         self.orders = Orders(self.client, journal, self.account, self.rules, self.pace, self._emit, self.fail)
-        self.stream = OrderStream(self.client, journal, self.rules, self.orders.apply, self._look_up, self.pace.timeout)
+        self.stream = OrderStream(self.client, journal, self.rules, self.orders.apply, self.orders.look_up, self.pace.timeout)
         self.stream.wallet.update(held)
         await recover(
             self.client, journal, self.account, self.orders, self.pace, may_withdraw=self._may_withdraw, accept=self._accept,
@@ -254,10 +254,6 @@ class EngineRoom:
             if event.order.note.startswith(TOO_LITTLE):
                 self.audit.doubt.set()
 
-    def _look_up(self) -> None:
-        """Reports may have passed unheard: ask where every order stands."""
-        self.orders.spawn(self.orders.recover())
-
     # Routine
 
     async def _keep_time(self) -> None:
@@ -294,7 +290,7 @@ class EngineRoom:
             self.look_at_switch()
             if now - looked >= (min(1.0, self.pace.look) if self._poll else self.pace.look):
                 looked = now
-                self._look_up()
+                self.orders.look_up()
             if not self._poll:
                 for orders in (True, False):
                     if self._connected[orders] and now - self._connected[orders] > self.pace.renewal:

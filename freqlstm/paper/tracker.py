@@ -52,6 +52,8 @@ class Tracker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: dict[str, tuple[State, str]] = {}  # final by the exchange, but fills are still missing here
         self._fetching: set[str] = set()
+        self._looking: set[str] = set()  # orders that are being looked up
+        self._wanted: set[str] = set()  # orders that are to be looked up, for the first time or once more
         self._changed: dict[str, asyncio.Event] = {}
         self.accepted: dict[
             str, float
@@ -149,6 +151,20 @@ class Tracker:
         order = self._order(cid)
         filled = sum((fill.quantity for fill in self._journal.fills(cid=cid)), Decimal(0))
         return cid in self._ending or (order.executed > filled and not order.state.final)
+
+    def look_up(self) -> None:
+        """Reports may have passed unheard: have every order looked up, one question at a time for each of them."""
+        for order in self._journal.orders(unresolved=True):
+            self._wanted.add(order.cid)
+            if order.cid not in self._looking:
+                self._looking.add(order.cid)
+                self.spawn(self._look_up(order.cid))
+
+    async def _look_up(self, cid: str) -> None:
+        while cid in self._wanted:
+            self._wanted.discard(cid)
+            await self.refresh(cid)
+        self._looking.discard(cid)
 
     async def recover(self) -> None:
         """Make certain of every order that is not final; after a crash and after every reconnection."""

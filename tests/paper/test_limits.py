@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import signal
@@ -141,6 +142,31 @@ def test_questions_leave_room_for_orders_within_the_weight_of_a_minute() -> None
     ticks.now += 60
     assert breaker.wait_for(11, urgent=False) == 0
     assert breaker.used == 0
+
+
+def test_requests_that_wait_together_do_not_all_pass_at_once() -> None:
+    breaker = Breaker(limit=100)
+    breaker._until = breaker._ticks() + 0.05
+
+    async def passed() -> int:
+        questions = [asyncio.ensure_future(breaker.wait(20)) for _ in range(10)]
+        done, waiting = await asyncio.wait(questions, timeout=0.3)
+        for one in waiting:
+            one.cancel()
+        return len(done)
+
+    assert asyncio.run(passed()) == 3
+
+
+def test_a_minute_without_answers_is_counted_from_its_first_request() -> None:
+    ticks = Ticks()
+    breaker = Breaker(limit=100, ticks=ticks)
+    ticks.now += 600
+    for _ in range(3):
+        asyncio.run(breaker.wait(20))
+    assert breaker.wait_for(20, urgent=False) == 60
+    ticks.now += 60
+    assert breaker.wait_for(20, urgent=False) == 0
 
 
 # The clock

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from paper_world import BTC, World, agrees, becomes, bundles, events, final, intent, trading, until
+from paper_world import BTC, QUICK, World, agrees, becomes, bundles, events, final, intent, trading, until
 
 from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.limits import Limits
@@ -347,3 +349,17 @@ def test_a_position_counts_what_is_still_being_bought(world: World) -> None:
     resting = gateway.submit(intent(gateway, kind=LIMIT, price=f"{last * Decimal('0.95'):.2f}"))
     assert resting.state == State.SENT
     assert "max_position is 300" in gateway.submit(intent(gateway, 2)).note
+
+
+def test_looks_at_an_order_that_is_being_looked_up_become_one(world: World) -> None:
+    gateway = trading(world, pace=dataclasses.replace(QUICK, look=60.0, deaf=60.0))
+    last = gateway.last_price(BTC)
+    assert last is not None
+    order = gateway.submit(intent(gateway, kind=LIMIT, price=f"{last * Decimal('0.95'):.2f}"))
+    becomes(gateway, order, State.OPEN)
+    world.arm("slow_answer", path="/api/v3/order", method="GET", seconds=0.2, count=50)
+    for _ in range(20):
+        gateway._call(gateway._room.orders.look_up)
+        time.sleep(0.005)
+    until(lambda: not gateway._room.orders._looking)
+    assert world.consumed["slow_answer"] == 2
