@@ -24,7 +24,7 @@ from freqlstm.paper.deliberation import Deliberation, bars_kept
 from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.keys import Keys
-from freqlstm.paper.limits import KillSwitch, Limits
+from freqlstm.paper.limits import KillSwitch, Limits, Stop
 from freqlstm.paper.machine import Orders
 from freqlstm.paper.models import Models
 from freqlstm.paper.pace import Pace
@@ -132,7 +132,7 @@ def opened(
     trader = Trader.of(run, project)
     folder = project.paper / name
     switch = KillSwitch(folder / "stop")
-    if switch.state is not None:
+    if switch.state is not None and switch.state[0] is Stop.KEEP:  # else it begins, cancels or sells, and ends
         raise PaperError(
             f"The kill switch of session {name} is on ({switch.state[1]}). Delete {switch.path} to trade again."
         )

@@ -79,7 +79,8 @@ def paper(
 ) -> None:  # fmt: skip
     """Trade on paper: the strategy of a backtest, live, on an exchange where no real money is.
 
-    A session is kept in paper/NAME and goes on where it was when it is started again, after whatever ended it. API keys
+    A session is kept in paper/NAME and goes on where it was when it is started again, after whatever ended it. SIGINT and
+    SIGTERM end it, SIGUSR1 cancels its orders before, SIGUSR2 sells what it holds too, as `freqlstm paper stop` does. API keys
     come from FREQLSTM_API_KEY and FREQLSTM_API_SECRET; a sandbox needs none.
     """
     if ctx.invoked_subcommand is not None:
@@ -130,7 +131,7 @@ def _target(exchange: str, url: str, keys: Path | None) -> tuple[Target, Any]:
     if exchange != "sandbox":
         return target(exchange), read_keys(keys)
     made, found = sandbox(url)
-    return made, found if keys is None else read_keys(keys)
+    return made, found if keys is None and found is not None else read_keys(keys)
 
 
 def _trade(
@@ -140,7 +141,7 @@ def _trade(
     import signal
 
     from freqlstm.cli.paper_view import View
-    from freqlstm.paper.limits import KillSwitch
+    from freqlstm.paper.limits import KillSwitch, Stop
     from freqlstm.paper.notify import Notifier
     from freqlstm.paper_run import opened
 
@@ -164,6 +165,8 @@ def _trade(
                 note(warning)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: session.stop("it was interrupted"))
+            if hasattr(signal, "SIGUSR1"):
+                session.gateway.switch.obey_signals({signal.SIGUSR1: Stop.CANCEL, signal.SIGUSR2: Stop.FLATTEN})
             session.tick = ticker(session, project.paper / name, view)
             with view:
                 why = session.run()
@@ -171,6 +174,8 @@ def _trade(
         finally:
             context.__exit__(None, None, None)
         note(f"Session {name} has ended: {why}.")
+        if session.gateway.switch.state is not None:
+            note("--resume lets it trade again.")
         if session.failed:
             raise PaperError(f"{why.rstrip('.')}. Put that right and start it again: it goes on where it was.")
     except BaseException as error:
@@ -247,11 +252,17 @@ def stop(root: Path, name: str | None, how: str | None, wait: float) -> None:
     """Stop a session. It sends nothing more until it is started with --resume."""
     import time
 
+    from freqlstm.paper.journal import Journal
     from freqlstm.paper.limits import KillSwitch, Stop
+    from freqlstm.paper.session import NOT_FLAT
     from freqlstm.paper.status import is_running
 
+    def unfinished() -> list[str]:
+        with Journal.read(folder / "journal.sqlite") as journal:
+            return [facts["text"] for _, _, facts in journal.events(NOT_FLAT)]
+
     folder = _folder(root, name)
-    running = is_running(folder)
+    running, before = is_running(folder), len(unfinished())
     KillSwitch(folder / "stop").trip(Stop(how or "keep"), "freqlstm paper stop")
     until = time.monotonic() + wait
     while is_running(folder) and time.monotonic() < until:
@@ -260,8 +271,14 @@ def stop(root: Path, name: str | None, how: str | None, wait: float) -> None:
         raise PaperError(
             f"Session {folder.name} has been told to stop and is still running after {wait:g} seconds. Look at it."
         )
+    if news := unfinished()[before:]:
+        raise PaperError(
+            f"Session {folder.name} is stopped. {news[-1]} Start it again, without --resume, to try once more."
+        )
     if how and not running:
-        note("It was not running, so nothing was cancelled or sold: start it with --resume to do so.")
+        note(
+            "It was not running, so nothing was cancelled or sold: start it without --resume, and it does that and ends."
+        )
     click.echo(f"Session {folder.name} is stopped. --resume lets it trade again.")
 
 

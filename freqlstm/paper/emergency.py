@@ -86,7 +86,7 @@ class Emergency:
             await self._orders.send(cid)
             await self._orders.recover()
         left = self._account.position(symbol)
-        self._journal.event("not flat", self._client.clock.now_ms(), symbol=symbol, left=left)
+        self._journal.event("unsold", self._client.clock.now_ms(), symbol=symbol, left=left)
 
     async def _sellable(self, symbol: str) -> Decimal:
         rules = self._rules[symbol]

@@ -112,7 +112,9 @@ class EngineRoom:
         held = balances_of(await read_account(self.client, self.target, may_withdraw=self._may_withdraw))
         self.account = Account(journal, self.rules)
         self.orders = Orders(self.client, journal, self.account, self.rules, self.pace, self._emit, self.fail)
-        self.stream = OrderStream(self.client, journal, self.rules, self.orders.apply, self.orders.look_up, self.pace.timeout)
+        self.stream = OrderStream(
+            self.client, journal, self.rules, self.orders.apply, self.orders.look_up, self.pace.timeout
+        )
         self.stream.wallet.update(held)
         await recover(
             self.client, journal, self.account, self.orders, self.pace, may_withdraw=self._may_withdraw, accept=self._accept,

@@ -135,6 +135,17 @@ class Gateway:
             time.sleep(0.02)
         return True
 
+    def left(self, how: Stop) -> str:
+        """What the kill switch was to cancel or to sell and is there still; empty if it has done its work."""
+        found = []
+        for symbol in self.pairs if how is Stop.FLATTEN else ():
+            held, last, rules = self.position(symbol), self.last_price(symbol), self.rules(symbol)
+            if held > 0 and (last is None or not rules.is_dust(held, last)):
+                found.append(f"{plain(held)} {rules.base}")
+        if how is not Stop.KEEP:
+            found += [f"order {order.cid}" for order in self.journal.orders(unresolved=True)]
+        return ", ".join(found)
+
     # Orders
 
     def client_order_id(self, symbol: str, open_ms: int, seq: int) -> str:

@@ -19,7 +19,7 @@ from freqlstm.errors import UsageError
 from freqlstm.paper.keys import hide, keep_secret
 
 VARIABLE = "FREQLSTM_WEBHOOKS"
-TOLD = frozenset({"fill", "refusal", "halt", "resumed", "stop", "orphan", "unsent", "model", "restart"})
+TOLD = frozenset({"fill", "refusal", "halt", "resumed", "stop", "not flat", "orphan", "unsent", "model", "restart"})
 TRIES, WAIT = 3, 1.0  # attempts, and seconds after the first, twice as many after each further one
 LONGEST = 1900  # letters of a message: Discord takes 2,000
 

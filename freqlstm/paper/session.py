@@ -22,6 +22,8 @@ from freqlstm.paper.route import Route
 TICK = 0.25  # seconds between two looks at what is not a candle
 STALE = 0.5  # bars after its close, from which on nothing is entered on a candle
 KEPT = 1000  # fills, refusals and bars that are remembered; the journal has all of them
+OBEYING = 30.0  # seconds that cancelling and selling by the kill switch may take
+NOT_FLAT = "not flat"  # kind of event: the kill switch could not do all that it was to
 PATIENCE = 5.0  # seconds, at most half a bar, that a market order may take before the next bar goes on without it
 
 
@@ -104,8 +106,11 @@ class Session:
             self.gateway.kill(how, why)
             self._told("stop", f"The kill switch is on: {why}.")
             if how is not Stop.KEEP:
-                self.gateway.settle(30.0)
+                self.gateway.settle(OBEYING)
                 self._listen()
+            if left := self.gateway.left(how):
+                self._told(NOT_FLAT, f"It was to {how} and is not done with it: there is still {left}.")
+                why, self.failed = f"{why}, and there is still {left}", True
             self.stop(f"the kill switch is on: {why}")
         return bool(self._stopping)
 

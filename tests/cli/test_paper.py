@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from conftest import make_candles
 from paper.exchange import Floor
+from terminal import command, environment
 
 from freqlstm.candles import Candles
 from freqlstm.paper.journal import Journal
@@ -134,6 +138,10 @@ def test_a_session_trades_is_seen_by_others_goes_on_is_stopped_and_reconciled(
     (account,) = floor.sandbox.venue.truth()["accounts"].values()
     assert float(account["balances"].get("BTC", {"free": "0"})["free"]) < 0.01, "it was sold"
 
+    obeyed = freqlstm(*command)  # without --resume it looks whether anything is left to be sold, and trades nothing
+    assert obeyed.exit_code == 0, obeyed.stderr
+    assert "has ended: the kill switch is on: freqlstm paper stop.\n--resume lets it trade again." in obeyed.stderr
+    KillSwitch(folder / "stop").trip(Stop.KEEP, "freqlstm paper stop")
     refused = freqlstm(*command)
     assert refused.exit_code == 1
     assert "The kill switch of session churn-sandbox is on (freqlstm paper stop). Delete" in refused.stderr
@@ -152,6 +160,50 @@ def test_a_session_trades_is_seen_by_others_goes_on_is_stopped_and_reconciled(
     for secret in floor.sandbox.venue.terms.keys.values():
         for file in folder.rglob("*"):
             assert file.is_dir() or secret.encode() not in file.read_bytes(), file
+
+
+def bought(floor: Floor, process: subprocess.Popen[str], folder: Path) -> Decimal:
+    """What the account holds as soon as the session of that process has bought something; the market goes on until then."""
+    until = time.monotonic() + 60
+    bars = -1
+    while held(floor) < Decimal("0.01") and time.monotonic() < until:
+        assert process.poll() is None, process.communicate()
+        status = read_status(folder) if (folder / "status.json").is_file() else {}
+        if status.get("pid") == process.pid and status.get("bars", -1) > bars:
+            bars = status["bars"]
+            floor.wait(floor.sandbox.step())
+        time.sleep(0.01)
+    return held(floor)
+
+
+def held(floor: Floor) -> Decimal:
+    (account,) = floor.sandbox.venue.truth()["accounts"].values()
+    balance = account["balances"].get("BTC", {"free": "0", "locked": "0"})
+    return Decimal(balance["free"]) + Decimal(balance["locked"])
+
+
+@pytest.mark.usefixtures("strategies")
+def test_a_signal_to_the_process_sells_what_the_session_holds_and_ends_it(floor: Floor, tmp_path: Path) -> None:
+    arguments = (
+        "paper",
+        "--exchange",
+        "sandbox",
+        "--sandbox",
+        floor.sandbox.url,
+        "--strategy",
+        "churn",
+        "--slippage",
+        "0",
+    )
+    with subprocess.Popen(
+        command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert bought(floor, process, tmp_path / "paper" / "churn-sandbox") >= Decimal("0.01")
+        process.send_signal(signal.SIGUSR2)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 0, told
+    assert "has ended: the kill switch is on: the process received SIGUSR2." in told
+    assert held(floor) < Decimal("0.01")
 
 
 @pytest.mark.usefixtures("strategies")

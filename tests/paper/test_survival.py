@@ -7,14 +7,19 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from paper_world import MINUTE, QUICK, START, World, agrees, until
+from click.testing import CliRunner
+from paper_world import BTC, MINUTE, QUICK, START, World, agrees, until
 
+from freqlstm.cli.main import main
 from freqlstm.costs import Costs
 from freqlstm.errors import PaperError
+from freqlstm.paper.notify import TOLD
 from freqlstm.paper.records import BUY, Order
 from freqlstm.paper.session import Session
 from freqlstm.paper_run import PaperRun, opened
@@ -238,3 +243,36 @@ def test_while_the_exchanges_clock_is_off_by_an_hour_nothing_is_entered_and_then
             agrees(world, trading.gateway)
     finally:
         world.close()
+
+
+def test_a_flatten_that_does_not_sell_everything_is_told_and_the_next_start_goes_on_with_it(
+    world: World, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor() as pool, session_on(world, tmp_path) as trading:
+        while not trading.gateway.position(BTC):
+            trading.pass_bars(1)
+        world.arm("thin_book", levels=1, amount=20, count=20)
+        stopping = pool.submit(CliRunner().invoke, main, ["--project", str(tmp_path), "paper", "stop", "--flatten"])
+        why = trading.ended()
+        left = trading.gateway.position(BTC)
+        assert left > Decimal("0.01")
+        assert why == f"the kill switch is on: freqlstm paper stop, and there is still {left.normalize():f} BTC"
+        assert trading.session.failed
+        assert "not flat" in TOLD
+        assert trading.says("not flat") == [
+            f"It was to flatten and is not done with it: there is still {left.normalize():f} BTC."
+        ]
+    stopped = stopping.result()
+    assert stopped.exit_code == 1
+    assert stopped.stderr == (
+        f"Error: Session test is stopped. It was to flatten and is not done with it: there is still {left.normalize():f} BTC. Start it "
+        f"again, without --resume, to try once more.\n"
+    )
+    world.do(world.sandbox.venue.faults.clear)
+    before = len(world.truth["orders"])
+    with session_on(world, tmp_path) as trading:
+        assert trading.ended() == "the kill switch is on: freqlstm paper stop"
+        assert trading.gateway.position(BTC) < Decimal("0.001")
+        assert not trading.session.failed
+        assert [row["side"] for row in world.truth["orders"][before:]] == ["SELL"]
+        agrees(world, trading.gateway)
