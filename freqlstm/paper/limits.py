@@ -20,7 +20,7 @@ from freqlstm.paper.records import LIMIT, MARKET, SELL, STOP, Intent
 class Limits:
     """The largest risks that are taken; the defaults suit the 10,000 USDT of a new testnet account.
 
-    Orders that only make a position smaller are held back by the two counts alone.
+    Orders that only make a position smaller are held back by the two counts alone, and at the market by nothing.
     """
 
     max_order: Decimal = Decimal(10_000)  # units of the quote asset
@@ -40,6 +40,8 @@ class Limits:
 
     def refusal(self, intent: Intent, standing: Standing) -> str:
         """Why ``intent`` may not be sent as things stand; empty if it may."""
+        if intent.reduces and intent.kind == MARKET:
+            return ""
         if standing.orders_in_bar >= self.max_orders_per_bar:
             return f"{standing.orders_in_bar} orders were sent for this bar: max_orders_per_bar is {self.max_orders_per_bar}"
         if standing.orders_in_hour >= self.max_orders_per_hour:

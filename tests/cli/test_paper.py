@@ -237,6 +237,19 @@ def test_what_cannot_be_is_said_in_one_line(freqlstm: Freqlstm, monkeypatch: pyt
     assert "No session named 'x'. Known: rsi_bollinger-sandbox." in freqlstm("paper", "status", "--name", "x").stderr
 
 
+def test_the_keys_of_a_sandbox_that_shows_none_come_from_the_environment(
+    freqlstm: Freqlstm, market: dict[str, Candles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FREQLSTM_API_KEY", "FREQLSTM_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    with Floor(market, keys={"k" * 64: "s" * 64}) as floor:
+        asked = ("paper", "-s", "rsi_bollinger", "-p", "XRP/USDT", "--exchange", "sandbox", "--sandbox", floor.sandbox.url)
+        assert "Error: There are no API keys." in freqlstm(*asked).stderr
+        monkeypatch.setenv("FREQLSTM_API_KEY", "k" * 64)
+        monkeypatch.setenv("FREQLSTM_API_SECRET", "s" * 64)
+        assert "does not list 'XRP/USDT'" in freqlstm(*asked).stderr
+
+
 @pytest.fixture
 def testnet(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> Target:
     """The sandbox answers where the testnet would."""

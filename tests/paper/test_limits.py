@@ -21,7 +21,7 @@ from freqlstm.paper.breaker import Breaker
 from freqlstm.paper.clock import Clock
 from freqlstm.paper.limits import KillSwitch, Limits, Standing, Stop
 from freqlstm.paper.outcome import Answer, CallFailed, Outcome, judge
-from freqlstm.paper.records import BUY, LIMIT, MARKET, SELL, Intent
+from freqlstm.paper.records import BUY, LIMIT, MARKET, SELL, STOP, Intent
 
 CALM = Standing(Decimal(20_000), 0.1, Decimal(0), Decimal(0), 0, 0)
 ENTRY = Intent("a", "BTC/USDT", BUY, MARKET, Decimal("0.1"), 0)
@@ -47,10 +47,14 @@ def test_each_limit_holds_an_entry_back(entry: dict[str, object], standing: dict
     assert Limits().refusal(wanted, dataclasses.replace(CALM, **standing)) == says  # type: ignore[arg-type]
 
 
-def test_an_exit_is_held_back_by_the_counts_alone() -> None:
+def test_an_exit_that_rests_is_held_back_by_the_counts_alone_and_one_at_the_market_by_nothing() -> None:
     grave = dataclasses.replace(CALM, loss_today=Decimal(10**6), position=Decimal(50), last_age_bars=99)
-    assert Limits().refusal(EXIT, grave) == ""
-    assert "max_orders_per_hour" in Limits().refusal(EXIT, dataclasses.replace(grave, orders_in_hour=999))
+    resting = dataclasses.replace(EXIT, kind=STOP, stop_price=Decimal(9))
+    assert Limits().refusal(resting, grave) == Limits().refusal(EXIT, grave) == ""
+    for count, limit in (("orders_in_hour", "max_orders_per_hour"), ("orders_in_bar", "max_orders_per_bar")):
+        many = dataclasses.replace(grave, **{count: 999})
+        assert limit in Limits().refusal(resting, many)
+        assert Limits().refusal(EXIT, many) == ""
 
 
 def test_a_limit_must_be_above_zero() -> None:
