@@ -289,9 +289,9 @@ class Journal(Database):
         """(symbol, open_ms, column, value) of everything that was predicted."""
         return self._rows("SELECT symbol, open_ms, name, value FROM predictions")
 
-    def models(self) -> list[tuple[str, str, int]]:
-        """(id, symbol, open time from which on it speaks) of every model, in order."""
-        return self._rows("SELECT id, symbol, since_ms FROM models ORDER BY since_ms, symbol")
+    def models(self) -> list[tuple[str, str, int, str]]:
+        """(id, symbol, open time from which on it speaks, digest) of every model, in order."""
+        return self._rows("SELECT id, symbol, since_ms, digest FROM models ORDER BY since_ms, symbol")
 
     def _orders(self, where: str, *values: Any) -> list[Order]:
         return [order_of(row) for row in self._rows(f"SELECT {ORDER} FROM orders WHERE {where}", *values)]

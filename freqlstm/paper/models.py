@@ -30,6 +30,7 @@ from freqlstm.models import signal_class
 from freqlstm.paper.decision import Forecaster
 from freqlstm.predictions import Description, describe, fit_fold
 from freqlstm.progress import Progress, silent
+from freqlstm.provenance import file_digest
 from freqlstm.signal import Signal
 from freqlstm.supervised import SupervisedSignal
 
@@ -44,6 +45,7 @@ class Speaker:
     forecaster: Forecaster
     model_id: str  # empty: it has nothing to learn
     since: pd.Timestamp
+    digest: str = ""  # SHA-256 of its signal.json, which has those of its files
 
 
 class Models:
@@ -66,7 +68,7 @@ class Models:
         self.described: dict[str, Description] = {
             name: describe(plugin, parameters, models) for name, (plugin, parameters) in self._uses.items()
         }
-        self._work: dict[str, tuple[Fold, Future[tuple[Signal, str]]]] = {}
+        self._work: dict[str, tuple[Fold, Future[tuple[Signal, str, str]]]] = {}
         self._tried: dict[str, int] = {}  # column -> number of the fold whose fit was asked for last
         self._processes: ProcessPoolExecutor | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="models")
@@ -127,7 +129,7 @@ class Models:
     def _swapped(self, name: str, opens: pd.Timestamp) -> list[str]:
         _, future = self._work.pop(name)
         try:
-            signal, model_id = future.result()
+            signal, model_id, digest = future.result()
         except Exception as error:  # whatever it is, a session that has a model goes on with it
             if name not in self.speakers:
                 raise
@@ -138,11 +140,11 @@ class Models:
         if self._memory(name) < signal.memory and isinstance(signal, SupervisedSignal):
             signal = signal.without_interval()
         forecaster = Forecaster(signal, name, lambda one, symbol: one.resume(folder, symbol))
-        self.speakers[name] = Speaker(forecaster, model_id, opens)
+        self.speakers[name] = Speaker(forecaster, model_id, opens, digest)
         return [name]
 
-    def _fitted(self, name: str, fold: Fold) -> tuple[Signal, str]:
-        """Fit in another process, read what it wrote, and make sure that it was made of these candles."""
+    def _fitted(self, name: str, fold: Fold) -> tuple[Signal, str, str]:
+        """(signal, id, digest): fit in another process, read what it wrote, make sure that it was made of these candles."""
         plugin, parameters = self._uses[name]
         step = next(iter(self._gather(fold.train_end, fold.train_end).values())).step
         first = fold.train_start - self.described[name].warmup * step
@@ -173,7 +175,7 @@ class Models:
         for symbol in outcome["symbols"]:  # so that the first prediction of a bar is not the first of the process
             recent = signal.recent(market[symbol], market[symbol].time[-1])
             signal.predict(recent)
-        return signal, str(outcome["model_id"])
+        return signal, str(outcome["model_id"]), file_digest(folder / "signal.json")
 
     def keep(self) -> None:
         """Write what signals that go on learning have learned."""

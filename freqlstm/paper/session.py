@@ -50,6 +50,7 @@ class Session:
         self.halt = ""  # why no bars come at the moment
         self.decide_seconds = 0.0  # from the arrival of the newest bar until its orders were handed over
         self._tell = tell
+        self._speaking: dict[str, str] = {}  # column -> id of the model that was told to speak for it
         self.failed = False  # whether it stopped because it could not go on
         self._stopping = ""
 
@@ -123,8 +124,8 @@ class Session:
 
     def _bar(self, bundle: Bundle) -> Iterator[None]:
         began = time.perf_counter()
-        for column in self.models.turn(moment(bundle.open_ms)):
-            self._spoken_for(column, bundle.open_ms)
+        self.models.turn(moment(bundle.open_ms))
+        self._say_who_speaks(bundle.open_ms)
         self.deliberation.append(bundle.candles)
         said, decisions = self.deliberation.decide(bundle.candles)
         ids = {name: speaker.model_id for name, speaker in self.models.speakers.items()}
@@ -144,11 +145,14 @@ class Session:
         self.bars += 1
         yield
 
-    def _spoken_for(self, column: str, open_ms: int) -> None:
-        speaker = self.models.speakers[column]
-        if speaker.model_id:
+    def _say_who_speaks(self, open_ms: int) -> None:
+        """Write down and tell which model speaks for a column from this bar on, if it is another than at the bar before."""
+        for column, speaker in self.models.speakers.items():
+            if not speaker.model_id or self._speaking.get(column) == speaker.model_id:
+                continue
+            self._speaking[column] = speaker.model_id
             for symbol in self.feeds:
-                self.gateway.journal.add_model(speaker.model_id, symbol, open_ms, column)
+                self.gateway.journal.add_model(speaker.model_id, symbol, open_ms, speaker.digest)
             self._told(
                 "model",
                 f"{column} is spoken for by model {speaker.model_id} from {moment(open_ms):%Y-%m-%d %H:%M} UTC on.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -51,6 +52,8 @@ def test_models_change_with_the_folds_between_two_bars_and_are_those_of_the_back
     assert models.turn(candles.time[START + 119]) == []
     swapped_at = next(row for row in range(START + 120, START + 300) if _turned(models, candles, row))
     second = models.speakers["prediction"]
+    saved = (tmp_path / "models" / "ridge" / second.model_id / "signal.json").read_bytes()
+    assert second.digest == hashlib.sha256(saved).hexdigest() != first.digest
     assert first.model_id != second.model_id
     assert second.since == candles.time[swapped_at]
     models.close()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from paper_world import BTC, MINUTE, QUICK, START, World, agrees, until
@@ -19,10 +20,13 @@ from paper_world import BTC, MINUTE, QUICK, START, World, agrees, until
 from freqlstm.cli.main import main
 from freqlstm.costs import Costs
 from freqlstm.errors import PaperError
+from freqlstm.paper.decision import Forecaster
+from freqlstm.paper.models import Speaker
 from freqlstm.paper.notify import TOLD
 from freqlstm.paper.records import BUY, Order
 from freqlstm.paper.session import Session
 from freqlstm.paper_run import PaperRun, opened
+from freqlstm.plugins import find
 from freqlstm.project import Project
 
 CHURN = '''"""Trades on next to nothing."""
@@ -276,3 +280,19 @@ def test_a_flatten_that_does_not_sell_everything_is_told_and_the_next_start_goes
         assert not trading.session.failed
         assert [row["side"] for row in world.truth["orders"][before:]] == ["SELL"]
         agrees(world, trading.gateway)
+
+
+def test_every_model_that_speaks_is_written_down_once_with_its_digest_also_the_one_that_a_session_begins_with(
+    world: World, tmp_path: Path
+) -> None:
+    with session_on(world, tmp_path) as trading:
+        session, since = trading.session, pd.Timestamp(START, unit="ms", tz="UTC")
+        for model in ("first", "first", "second"):
+            forecaster = Forecaster(find("signal", "persistence", tmp_path).load()(), "prediction")
+            session.models.speakers["prediction"] = Speaker(forecaster, model, since, f"digest of {model}")
+            trading.pass_bars(1)
+        assert trading.gateway.journal.models() == [
+            ("first", "BTC/USDT", START, "digest of first"),
+            ("second", "BTC/USDT", START + 2 * MINUTE, "digest of second"),
+        ]
+        assert len(trading.says("model")) == 2
