@@ -275,15 +275,11 @@ def run(
             blocks = [combinations[first : first + step] for first in range(0, len(combinations), step)]
             table = table_of(sweep, combinations, np.concatenate(list(pool.map(runner.rows, blocks))))
             _count(sweep, combinations, table["sharpe"].to_numpy(), trials)
+            if not number and isinstance(proposals, WholeGrid):  # who goes on with a sweep has waited already
+                spent = (time.perf_counter() - clock) * workers / len(combinations)
+                require_days(proposals.count - len(combinations), spent, workers)
             parts.add(number, table)
             told(table)
-            if number == stored and isinstance(proposals, WholeGrid):
-                spent = (time.perf_counter() - clock) * workers / len(combinations)
-                try:
-                    require_days(proposals.count - (number + 1) * CHUNK, spent, workers)
-                except UsageError:
-                    parts.remove()
-                    raise
     tell(total)
 
 

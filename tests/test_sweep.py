@@ -280,7 +280,25 @@ def test_a_grid_that_turns_out_to_take_days_is_refused_after_its_first_chunk(
     monkeypatch.setattr("freqlstm.sweep_run.require_days", lambda *asked: None)
     with pytest.raises(UsageError, match=r"12 combinations would take 0 days on 2 cores"):
         swept(project, *AXES, timerange="20240102-20240105", jobs=2)
-    assert _parts(project) == 0
+    assert list(unfinished(project)) == []
+
+
+def test_a_sweep_that_goes_on_is_neither_judged_again_nor_robbed_of_what_it_found(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from freqlstm.cli.sweep import build_run
+    from freqlstm.sweep_run import run_sweep
+
+    monkeypatch.setattr(sweep, "CHUNK", 4)
+    run = build_run(None, {"strategy": "dips", "timerange": "20240102-20240105"}, AXES)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(run, project, progress=Interrupting(2))
+    assert _parts(project) == 2
+    monkeypatch.setattr(sweep, "MOST_DAYS", 1e-9)
+    monkeypatch.setattr("freqlstm.sweep_run.require_days", lambda *asked: None)
+    result, parts = run_sweep(run, project)
+    assert result.figures["rows"] == 16
+    parts.remove()
 
 
 def test_a_strategy_with_its_own_next_is_refused(project: Project) -> None:
