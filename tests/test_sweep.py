@@ -327,6 +327,24 @@ def test_memory_does_not_grow_with_the_number_of_combinations(project: Project) 
     assert whole.chunks == 976_563
 
 
+def test_all_symbols_together_are_given_the_memory_of_one(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from freqlstm.backtest import forecasts_of, prediction_tables
+    from freqlstm.cli.sweep import build_run
+    from freqlstm.run import prepare
+
+    monkeypatch.setattr(sweep, "MEMORY", 400_000)
+    flags = {"strategy": "dips", "pairs": (BTC, ETH), "timerange": "20240102-20240105"}
+    run = build_run(None, flags, ("rsi_period=5:24:20",))
+    job = prepare(run, project, [])
+    tables = prediction_tables(job, forecasts_of(job, project.models))
+    grid = grid_of(job.strategy.load(), run.sweep)
+    runner = sweep.Runner(sweep.Sweep(job, grid, Objective("sharpe")), tables, 1000)
+    runner.rows(grid.combinations())
+    kept = [decider.size for decider in runner.deciders.values()]
+    assert min(kept) > 50_000
+    assert sum(kept) <= 400_000
+
+
 def test_the_objective_is_larger_where_it_is_better() -> None:
     summary = compiled.Summary(110.0, 0.1, 0.2, 1.5, 2.0, 3.0, 0.05, 4, 3, 0, 1.0, 0.5)
     assert [Objective(name).of(summary) for name in ("sharpe", "sortino", "calmar", "profit", "drawdown")] == [
