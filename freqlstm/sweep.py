@@ -84,6 +84,11 @@ class Sweep:
         return {**self.job.parameters, **chosen}
 
 
+def parameter_column(name: str) -> str:
+    """The column of the results with that parameter, apart from a figure of the same name: a strategy may call its own as it likes."""
+    return f"params.{name}"
+
+
 def train_columns(spans: Sequence[Fold]) -> list[str]:
     """The columns with the objective on the train spans."""
     return [f"train_{span.number}" for span in spans]
@@ -288,13 +293,13 @@ def run(
 
 def chosen_at(sweep: Sweep, table: pd.DataFrame, row: int) -> dict[str, Any]:
     """The swept parameters of one row of the results, as Python's own numbers."""
-    values = {name: table[name].iloc[row] for name in sweep.grid.axes}
+    values = {name: table[parameter_column(name)].iloc[row] for name in sweep.grid.axes}
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
 
 def table_of(sweep: Sweep, combinations: Sequence[Mapping[str, Any]], figures: np.ndarray) -> pd.DataFrame:
     """One row a combination: its parameters, its figures, its objective on the train spans."""
-    chosen = {name: [each[name] for each in combinations] for name in sweep.grid.axes}
+    chosen = {parameter_column(name): [each[name] for each in combinations] for name in sweep.grid.axes}
     found = pd.DataFrame(figures, columns=[*FIGURES, *train_columns(sweep.spans)])
     whole = {name: found[name].astype(np.int64) for name in COUNTS}
     return pd.DataFrame({**chosen, **found.assign(**whole)})

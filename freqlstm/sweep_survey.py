@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from freqlstm.search import Choices
-from freqlstm.sweep import Sweep
+from freqlstm.sweep import Sweep, parameter_column
 from freqlstm.sweep_space import Axis, size, value
 
 MOST_BINS = 40  # of an axis in a heat map; neighbouring values share one
@@ -59,12 +59,13 @@ def survey(sweep: Sweep, tables: Tables) -> Survey:
     axes = sweep.grid.axes
     total = _Total(axes)
     best = pd.DataFrame()
+    chosen = [parameter_column(name) for name in axes]
     for table in tables():
         objective = sweep.objective.column(table)
         total.add(table, objective)
         piece = table.assign(objective=objective).dropna(subset=["objective"])
         best = pd.concat([best, piece]) if len(best) else piece
-        best = best.sort_values("objective", ascending=False, kind="stable").drop_duplicates([*axes]).head(BEST)
+        best = best.sort_values("objective", ascending=False, kind="stable").drop_duplicates(chosen).head(BEST)
     matters = total.matters(sampled=total.count < sweep.grid.count)
     foremost = [name for name in matters if size(axes[name]) > 1][:MOST_AXES] if total.defined else []
     heat = {pair: np.full((bins(axes[pair[1]]), bins(axes[pair[0]])), -np.inf) for pair in combinations(foremost, 2)}
@@ -80,7 +81,7 @@ def survey(sweep: Sweep, tables: Tables) -> Survey:
         objective = sweep.objective.column(table)
         known = ~np.isnan(objective)
         bars += np.histogram(objective[known], edges)[0]
-        places = {name: bin_of(axes[name], table[name])[known] for name in foremost}
+        places = {name: bin_of(axes[name], table[parameter_column(name)])[known] for name in foremost}
         for (across, down), cells in heat.items():
             np.maximum.at(cells, (places[down], places[across]), objective[known])
     return Survey(
@@ -112,7 +113,7 @@ class _Total:
         self.sum += float(values.sum())
         self.squares += float((values**2).sum())
         for name, sums in self.by.items():
-            places = bin_of(self.axes[name], table[name])[known]
+            places = bin_of(self.axes[name], table[parameter_column(name)])[known]
             sums[0] += np.bincount(places, minlength=sums.shape[1])
             sums[1] += np.bincount(places, values, minlength=sums.shape[1])
 

@@ -101,6 +101,12 @@ def rows_of(folder: Path) -> pd.DataFrame:
     return read_table(folder / "sweep.parquet")
 
 
+def parameters_of(results: pd.DataFrame) -> pd.DataFrame:
+    """The swept parameters of each combination, under their own names."""
+    own = results.filter(regex=r"^params\.")
+    return own.rename(columns=lambda name: name.removeprefix("params."))
+
+
 def unfinished(project: Project) -> Iterable[Path]:
     """The folders of sweeps that are not finished."""
     return project.results.glob(".sweep-*")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sweeping import BTC, ETH, project_of, rows_of, swept, unfinished, walk_of
+from sweeping import BTC, ETH, parameters_of, project_of, rows_of, swept, unfinished, walk_of
 from terminal import command, environment, typed
 
 from freqlstm import ledger, sweep
@@ -55,7 +55,7 @@ def test_the_figures_of_a_combination_are_those_of_its_backtest(project: Project
     assert table["trades"].max() > 20
     for number in (0, 13, 31):
         row = table.to_dict("records")[number]
-        chosen = {name: row[name] for name in ("rsi_period", "oversold", "threshold", "stop_loss")}
+        chosen = {name: row[f"params.{name}"] for name in ("rsi_period", "oversold", "threshold", "stop_loss")}
         run = run_of(
             {"strategy": "dips", "pairs": list(pairs), "timerange": "20240102-20240202", "parameters": {**chosen, "exposure": 0.5}}, "a test"
         )  # fmt: skip
@@ -72,8 +72,8 @@ def test_the_figures_of_a_combination_are_those_of_its_backtest(project: Project
 
 def test_what_indicators_read_changes_slowest_and_what_only_orders_read_fastest(project: Project) -> None:
     _, folder = swept(project, "stop_loss=0,0.02", "oversold=30,40", "rsi_period=7,14", timerange="20240102-20240105")
-    table = rows_of(folder)
-    assert list(table.columns)[:3] == ["rsi_period", "oversold", "stop_loss"]
+    table = parameters_of(rows_of(folder))
+    assert list(table.columns) == ["rsi_period", "oversold", "stop_loss"]
     assert table["rsi_period"].tolist() == [7] * 4 + [14] * 4
     assert table["stop_loss"].tolist() == [0.0, 0.02] * 4
 
@@ -235,9 +235,7 @@ def test_a_search_proposes_the_same_with_the_same_seed_and_goes_on_where_it_was(
     assert (again / "sweep.parquet").read_bytes() == (folder / "sweep.parquet").read_bytes()
     _, other = swept(project, *axes, **{**flags, "seed": 2})
     assert (other / "sweep.parquet").read_bytes() != (folder / "sweep.parquet").read_bytes()
-    assert whole.figures["luck"]["configurations_tried"] == len(
-        rows_of(folder).drop_duplicates(["threshold", "oversold", "rsi_period", "eager"])
-    )
+    assert whole.figures["luck"]["configurations_tried"] == len(parameters_of(rows_of(folder)).drop_duplicates())
 
 
 def test_a_search_comes_nearer_to_what_is_best() -> None:
@@ -363,6 +361,56 @@ def test_the_objective_is_larger_where_it_is_better() -> None:
         )
 
 
+def test_the_share_of_the_cash_that_an_entry_takes_can_be_swept(project: Project) -> None:
+    result, folder = swept(project, "exposure=0.3,0.6,0.9", timerange="20240102-20240105")
+    table = rows_of(folder)
+    assert table["params.exposure"].tolist() == [0.3, 0.6, 0.9]
+    assert table["exposure"].nunique() == 1  # a figure: how long something was held, however much
+    assert result.winner is not None
+    assert result.winner.chosen["exposure"] == table["params.exposure"][result.winner.number]
+
+
+RULES = '''"""Buy low."""
+
+from freqlstm import Strategy
+
+
+class Rules(Strategy):
+    params = dict(period=14, low=40, high=60)
+
+    def enter_long(self, bars):
+        return bars.rsi(self.p.period) < self.p.low
+
+    def exit_long(self, bars):
+        return bars.rsi(self.p.period) > self.p.high
+'''
+
+
+def test_a_strategy_may_call_its_parameters_like_figures(tmp_path: Path) -> None:
+    project = project_of(tmp_path, walk_of(4 * 1440))
+    found = []
+    for names in (("period", "low", "high"), ("sharpe", "train_0", "objective")):
+        rules = RULES
+        for name, given in zip(("period", "low", "high"), names, strict=True):
+            rules = rules.replace(name, given)
+        (tmp_path / "strategies" / "rules.py").write_text(rules)
+        axes = [f"{name}={values}" for name, values in zip(names, ("7,14", "30,40", "60,70"), strict=True)]
+        result, folder = swept(project, *axes, strategy="rules", timerange="20240101-20240105", train="2d", test="1d")
+        assert result.winner is not None
+        assert result.walk is not None
+        chosen = [result.winner.chosen, *(each.parameters or {} for each in result.walk.chosen)]
+        best, matters = result.survey.best, result.figures["matters"]
+        found.append(
+            [
+                [[each[name] for name in names] for each in chosen], [matters[name] for name in names],
+                best["objective"].tolist(), best[[f"params.{name}" for name in names]].to_numpy().tolist(),
+                [each.best.tolist() for each in result.survey.heat], rows_of(folder)["sharpe"].tolist(),
+            ]
+        )  # fmt: skip
+    assert found[0] == found[1]
+    assert max(found[0][1]) > 0
+
+
 PICKY = '''"""Cannot take 3."""
 
 from freqlstm import Strategy
@@ -391,7 +439,7 @@ def test_a_strategy_that_stops_is_told_with_the_parameters_that_it_had(tmp_path:
 def test_a_search_tells_each_combination_once_and_gives_way_to_a_small_grid(project: Project) -> None:
     result, _ = swept(project, "oversold=20:40:21", timerange="20240102-20240105", trials=16)
     assert result.figures["rows"] == 16
-    assert result.survey.best["oversold"].is_unique
+    assert result.survey.best["params.oversold"].is_unique
     whole, _ = swept(project, "oversold=30,40", timerange="20240102-20240105", trials=16)
     assert whole.figures["rows"] == 2
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_candles
-from sweeping import BTC, ETH, project_of, rows_of, swept, walk_of
+from sweeping import BTC, ETH, parameters_of, project_of, rows_of, swept, walk_of
 
 from freqlstm.candles import Candles
 from freqlstm.errors import TooFewCandles, UsageError
@@ -57,18 +57,19 @@ def test_the_spans_tile_what_comes_after_the_first_train_span() -> None:
 
 def test_the_best_on_each_train_span_is_the_best_of_its_backtests(project: Project) -> None:
     result, folder = swept(project, *AXES, timerange=RANGE, **SPANS)
-    table, axes = rows_of(folder), ["rsi_period", "oversold", "overbought"]
+    table = rows_of(folder)
+    chosen = parameters_of(table)
     assert result.walk is not None
     assert len(result.walk.chosen) == 4
     for number, choice in [*enumerate(result.walk.chosen)][::3]:
         told = [
             run_backtest(run_of({"strategy": "dips", "timerange": f"{choice.span.train_start:%Y%m%d}-{choice.span.train_end:%Y%m%d}", "parameters": row}, ""), project)
             .stats["performance"]["sharpe"]
-            for row in table[axes].to_dict("records")[:2]
+            for row in chosen.to_dict("records")[:2]
         ]  # fmt: skip
         assert table[f"train_{number}"].tolist()[:2] == pytest.approx(told, rel=1e-9)
         best = int(table[f"train_{number}"].argmax())
-        assert choice.parameters == table[axes].to_dict("records")[best]
+        assert choice.parameters == chosen.to_dict("records")[best]
         assert choice.trained == table[f"train_{number}"].max()
 
 
@@ -100,7 +101,7 @@ def test_the_choice_never_sees_the_test_span(tmp_path: Path, trials: int) -> Non
     for number in known:
         assert first.chosen[number] == second.chosen[number]
         proposed = slice((1 + number) * trials, (2 + number) * trials or None)
-        for column in ("rsi_period", "oversold", "overbought", f"train_{number}"):
+        for column in ("params.rsi_period", "params.oversold", "params.overbought", f"train_{number}"):
             assert rows[column][proposed].equals(other_rows[column][proposed])
     assert first.chosen[3] != second.chosen[3]
     assert not rows["sharpe"].equals(other_rows["sharpe"])  # the whole range does see it
@@ -125,12 +126,13 @@ def test_what_another_search_proposed_is_not_chosen_however_good_it_was() -> Non
         [False, False, True, True, False, False], [False, False, False, False, True, True],
     ]  # fmt: skip
     chunks = [
-        pd.DataFrame({"a": [number], "train_0": [9.0 - abs(number - 3)], "train_1": [float(9 - number)]})
+        pd.DataFrame({"params.a": [number], "train_0": [9.0 - abs(number - 3)], "train_1": [float(9 - number)]})
         for number in range(6)
     ]
     assert [choice.parameters for choice in choices(sweep, searches, chunks)] == [{"a": 3}, {"a": 4}]
     chunks = [
-        pd.DataFrame({"a": [number], "train_0": [float(number)], "train_1": [float(9 - number)]}) for number in range(6)
+        pd.DataFrame({"params.a": [number], "train_0": [float(number)], "train_1": [float(9 - number)]})
+        for number in range(6)
     ]
     assert [choice.trained for choice in choices(sweep, searches, chunks)] == [3.0, 5.0]
 

@@ -120,6 +120,8 @@ def varies(text: str) -> bool:
 
 def summarize(result: SweepResult) -> None:
     """The best combinations beside holding, and what luck and other candles say of them."""
+    from freqlstm.sweep import parameter_column
+
     figures, survey = result.figures, result.survey
     label = "  SYNTHETIC demo market" if result.synthetic else ""
     searched = (
@@ -138,7 +140,7 @@ def summarize(result: SweepResult) -> None:
         columns = ("after costs", "return", "Sharpe", "max. drawdown", "trades", *names)
         rows = [
             (number, percent(row["total_return"]), _number(row["sharpe"]), f"{row['max_drawdown']:.2%}", int(row["trades"]),
-             *(_value(row[name]) for name in names))
+             *(_value(row[parameter_column(name)]) for name in names))
             for number, row in enumerate(survey.best.head(SHOWN).to_dict("records"), start=1)
         ]  # fmt: skip
         held = figures["beats"]["buy_and_hold"]

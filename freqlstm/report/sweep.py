@@ -16,7 +16,7 @@ from freqlstm.report.markup import chart, figure, folded, section, table, tile
 from freqlstm.report.page import links, page, synthetic_banner
 from freqlstm.report.sweep_charts import equity_chart, heat_chart, spread_chart
 from freqlstm.results import to_toml
-from freqlstm.sweep import FRACTIONS
+from freqlstm.sweep import FRACTIONS, parameter_column
 from freqlstm.sweep_result import SURE, SweepResult
 
 CONTENTS = {
@@ -109,7 +109,7 @@ def _best_section(result: SweepResult) -> str:
         [
             str(number), f'<span class="{tone(row["total_return"])}">{percent(row["total_return"])}</span>', ratio(row["sharpe"]),
             ratio(row["sortino"]), ratio(row["calmar"]), share(row["max_drawdown"], 2), count(row["trades"]), count(row["refused"]),
-            *(text(_short(row[name])) for name in names),
+            *(text(_short(row[parameter_column(name)])) for name in names),
         ]
         for number, row in enumerate(survey.best.to_dict("records"), start=1)
     ]  # fmt: skip

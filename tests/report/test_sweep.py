@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from browsing import EMPTY, OVERLAPS, TOO_WIDE, open_offline
-from sweeping import project_of, rows_of, swept, walk_of
+from sweeping import parameters_of, project_of, rows_of, swept, walk_of
 
 from freqlstm.report.figures import percent, share
 from freqlstm.sweep_result import SweepResult
@@ -51,13 +51,16 @@ def test_the_heat_map_is_the_best_of_all_others_and_its_first_pair_matters_most(
 
     result, folder = made
     table = read_table(folder / "sweep.parquet")
+    chosen = parameters_of(table)
     heat = result.survey.heat[0]
     assert [heat.across, heat.down] == list(result.survey.matters)[:2]
     assert len(result.survey.heat) == 6
     names = {name: [str(each) for each in result.survey.bins[name]] for name in (heat.across, heat.down)}
     for column, across in enumerate(names[heat.across]):
         for row, down in enumerate(names[heat.down]):
-            some = table[(table[heat.across].map(_named) == across) & (table[heat.down].map(_named) == down)]["sharpe"]
+            some = table[(chosen[heat.across].map(_named) == across) & (chosen[heat.down].map(_named) == down)][
+                "sharpe"
+            ]
             assert heat.best[row, column] == pytest.approx(some.max(), nan_ok=True)
 
 
@@ -105,7 +108,7 @@ def test_of_a_few_samples_no_parameter_is_said_to_explain_what_chance_would(tmp_
     table = rows_of(folder)
     sharpe = table["sharpe"]
     for name, told in result.survey.matters.items():
-        groups = sharpe.groupby(table[name])
+        groups = sharpe.groupby(parameters_of(table)[name])
         apart = groups.transform("mean").var() / sharpe.var()
         assert 4 < groups.ngroups <= 8
         expected = apart - (groups.ngroups - 1) * (1 - apart) / max(8 - groups.ngroups, 1)
