@@ -243,7 +243,17 @@ def test_the_keys_of_a_sandbox_that_shows_none_come_from_the_environment(
     for name in ("FREQLSTM_API_KEY", "FREQLSTM_API_SECRET"):
         monkeypatch.delenv(name, raising=False)
     with Floor(market, keys={"k" * 64: "s" * 64}) as floor:
-        asked = ("paper", "-s", "rsi_bollinger", "-p", "XRP/USDT", "--exchange", "sandbox", "--sandbox", floor.sandbox.url)
+        asked = (
+            "paper",
+            "-s",
+            "rsi_bollinger",
+            "-p",
+            "XRP/USDT",
+            "--exchange",
+            "sandbox",
+            "--sandbox",
+            floor.sandbox.url,
+        )
         assert "Error: There are no API keys." in freqlstm(*asked).stderr
         monkeypatch.setenv("FREQLSTM_API_KEY", "k" * 64)
         monkeypatch.setenv("FREQLSTM_API_SECRET", "s" * 64)
