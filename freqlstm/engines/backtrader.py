@@ -26,7 +26,9 @@ _DAY = 86_400_000.0  # milliseconds
 
 def backtrader_days(time: pd.DatetimeIndex) -> np.ndarray:
     """Open times as Backtrader's day numbers: days since 0001-01-01, plus one. Shape (rows,), float64."""
-    return np.asarray(time.as_unit("ms").asi8 / _DAY + 719163.0)
+    days = np.asarray(time.as_unit("ms").asi8 / _DAY)
+    days += 719163.0
+    return days
 
 
 def backtrader_timeframe(step: pd.Timedelta) -> tuple[int, int]:
