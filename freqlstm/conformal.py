@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from freqlstm.compiling import kernel
+
 LEVELS = np.sin(np.linspace(0, np.pi / 2, 401)) ** 2  # shares of the errors, from 0 to 1 and finer in the tails
 
 
@@ -58,12 +60,20 @@ def miss_rates(
     seen[block + inside, row] = rarities
     follows = np.flatnonzero(np.diff(blocks) == 1)
     seen[:block, follows + 1] = seen[block:, follows]
-    rates = np.empty_like(seen)
-    now = np.full(len(blocks), nominal)
-    for bar in range(2 * block):
-        if bar >= horizon:
-            known = seen[bar - horizon]
-            missed = rates[bar - horizon] > known  # never where the rate is 0 or less
-            now = now + np.where(np.isnan(known), 0.0, step * (nominal - missed))
-        rates[bar] = now
+    rates = _adapted(seen, horizon, float(nominal), float(step))
     return np.where((number - 1) * block >= since, rates[block + inside, row], np.nan)
+
+
+@kernel
+def _adapted(seen: np.ndarray, horizon: int, nominal: float, step: float) -> np.ndarray:
+    """Shaped as ``seen``, (bars, blocks), rarities: the miss rate at each bar of each block, from the nominal one on."""
+    bars, blocks = seen.shape
+    rates = np.empty_like(seen)
+    for block in range(blocks):
+        now = nominal
+        for bar in range(bars):
+            if bar >= horizon and not np.isnan(seen[bar - horizon, block]):
+                missed = rates[bar - horizon, block] > seen[bar - horizon, block]  # never where the rate is 0 or less
+                now += step * (nominal - missed)
+            rates[bar, block] = now
+    return rates

@@ -90,7 +90,7 @@ def _refuse_nan(candles: Candles) -> None:
     prices = [candles.frame[name].to_numpy(np.float64) for name in PRICES]
     if all(np.isfinite(column @ column) for column in prices):  # a quick look: not so if there is a NaN
         return
-    absent = np.isnan(prices).any(axis=0)
+    absent = np.asarray(np.isnan(np.array(prices)).any(axis=0))
     if absent.any():
         raise CandleError(
             f"{int(absent.sum()):,} candles of {candles.symbol} have a price that is not a number, the first at "
