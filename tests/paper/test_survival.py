@@ -23,7 +23,7 @@ from freqlstm.errors import PaperError
 from freqlstm.paper.decision import Forecaster
 from freqlstm.paper.models import Speaker
 from freqlstm.paper.notify import TOLD
-from freqlstm.paper.records import BUY, Order
+from freqlstm.paper.records import BUY, STOP, Order, State
 from freqlstm.paper.session import Session
 from freqlstm.paper_run import PaperRun, opened
 from freqlstm.plugins import find
@@ -99,12 +99,12 @@ class Trading:
 
 
 @contextmanager
-def session_on(world: World, root: Path, name: str = "test") -> Iterator[Trading]:
+def session_on(world: World, root: Path, name: str = "test", run: PaperRun = RUN) -> Iterator[Trading]:
     told: list[tuple[str, str]] = []
     (root / "strategies").mkdir(exist_ok=True)
     (root / "strategies" / "churn.py").write_text(CHURN)
     with opened(
-        RUN, Project(root), world.target, world.keys, name, pace=PACE,
+        run, Project(root), world.target, world.keys, name, pace=PACE,
         tell=lambda kind, text: told.append((kind, text)),
     ) as session:  # fmt: skip
         trading = Trading(world, session, told)
@@ -133,6 +133,26 @@ def test_an_exchange_that_is_killed_in_mid_session_and_started_again_is_traded_o
             agrees(world, trading.gateway)
     finally:
         world.close()
+
+
+def test_a_stop_of_which_only_the_process_before_has_heard_is_followed_by_the_next_one(
+    world: World, tmp_path: Path
+) -> None:
+    run = dataclasses.replace(RUN, parameters={"exposure": 0.2, "trailing_stop": 0.05})
+
+    def resting(trading: Trading) -> list[Order]:
+        return [order for order in trading.orders if order.intent.kind == STOP and order.state == State.OPEN]
+
+    with session_on(world, tmp_path, run=run) as trading:
+        for _ in range(30):
+            trading.pass_bars(1)
+            if resting(trading):
+                break
+        assert not trading.session.broker.dispatch.in_flight
+    with session_on(world, tmp_path, run=run) as trading:
+        until(lambda: trading.says("restart"))
+        assert len(resting(trading)) == 1
+        assert not trading.session.broker.dispatch.in_flight
 
 
 def test_an_exchange_that_began_anew_in_the_past_halts_the_session_which_says_how_to_go_on(tmp_path: Path) -> None:
