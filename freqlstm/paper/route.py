@@ -8,7 +8,7 @@ from dataclasses import replace
 from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.money import SymbolRules
-from freqlstm.paper.records import Fill, Intent, Order, State
+from freqlstm.paper.records import Fill, Intent, Order, OrderEvent, State
 
 UNSENT = "it was not sent when it was decided, and now it is too late"
 
@@ -37,10 +37,10 @@ class Route:
         return self.journal.fills(cid=cid)
 
     def submit(self, intent: Intent) -> Order:
-        return self._known(intent) or self.gateway.submit(intent)
+        return self._known(intent) or self._as_news(self.gateway.submit(intent))
 
     def replace(self, cid: str, intent: Intent) -> Order:
-        return self._known(intent) or self.gateway.replace(cid, intent)
+        return self._known(intent) or self._as_news(self.gateway.replace(cid, intent))
 
     def cancel(self, cid: str) -> None:
         if not self.past:
@@ -58,4 +58,16 @@ class Route:
             return Order(intent, self.journal.epoch, State.REJECTED, note=UNSENT)
         if order.state is State.REJECTED and order.sent_ms is None:
             return order
-        return replace(order, state=State.SENT, executed=order.executed * 0)
+        return _sent(order)
+
+    def _as_news(self, order: Order) -> Order:
+        """What became of an order that was sent before a restart comes as an event: so the next restart finds it in the diary."""
+        if order.sent_ms is None or not (order.state.final or order.executed):
+            return order
+        self.gateway.order_events.put(OrderEvent(order, tuple(self.fills(order.cid))))
+        return _sent(order)
+
+
+def _sent(order: Order) -> Order:
+    """As it was before anything was known of it."""
+    return replace(order, state=State.SENT, executed=order.executed * 0)

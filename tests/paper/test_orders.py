@@ -16,6 +16,7 @@ from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.limits import Limits
 from freqlstm.paper.outcome import Answer, CallFailed
 from freqlstm.paper.records import LIMIT, SELL, STOP, State
+from freqlstm.paper.route import Route
 
 POST = {"path": "/api/v3/order", "method": "POST"}
 
@@ -363,3 +364,18 @@ def test_looks_at_an_order_that_is_being_looked_up_become_one(world: World) -> N
         time.sleep(0.005)
     until(lambda: not gateway._room.orders._looking)
     assert world.consumed["slow_answer"] == 2
+
+
+def test_what_became_of_an_order_sent_before_a_restart_reaches_the_strategy_as_news(world: World) -> None:
+    """Told at once, it would not be in the diary, and the next restart would go through other bars than this one did."""
+    gateway = trading(world)
+    wanted = intent(gateway)
+    final(gateway, gateway.submit(wanted))
+    until(gateway.order_events.qsize)
+    events(gateway)
+    again = Route(gateway, gateway.journal).submit(wanted)
+    assert (again.state, again.executed) == (State.SENT, 0)
+    (event,) = events(gateway)
+    assert (event.order.state, len(event.fills)) == (State.FILLED, 1)
+    refused = Route(gateway, gateway.journal).submit(intent(gateway, quantity="0.00001", seq=2))
+    assert refused.state is State.REJECTED
