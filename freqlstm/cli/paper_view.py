@@ -71,7 +71,8 @@ def drawn(status: Mapping[str, Any], news: list[str]) -> Any:
 
 def summary(status: Mapping[str, Any]) -> list[str]:
     """Everything that is not about one symbol, as lines."""
-    health, limits = status["health"], status["limits"]
+    health = status["health"]
+    limits = {name: float(value) for name, value in status["limits"].items()}
     gain = status["equity"] / status["start_cash"] - 1
     ages = ", ".join(
         f"{name} {'never' if age is None else f'{age:.0f} s ago'}" for name, age in health["stream_age"].items()
@@ -81,7 +82,10 @@ def summary(status: Mapping[str, Any]) -> list[str]:
         f"{str(status['last_bar'])[:16]}",
         f"equity {status['equity']:,.2f} ({gain:+.2%}), cash {status['cash']:,.2f}, {status['trades']} sales, {status['refusals']} refused",
         f"heard: {ages}; {health['mode']}; weight {health['weight_used']} of {health['weight_limit']}; reconnected {health['reconnects']} times",
-        f"orders this hour {limits['orders_in_hour']} of {limits['max_orders_per_hour']}; decided in {status['decide_ms']:g} ms",
+        f"limits: {limits['orders_in_bar']:g} of {limits['max_orders_per_bar']:g} orders of this bar, {limits['orders_in_hour']:g} of "
+        f"{limits['max_orders_per_hour']:g} of this hour; position {limits['position']:,.2f} of {limits['max_position']:,.2f}; lost today "
+        f"{limits['loss_today']:,.2f} of {limits['max_daily_loss']:,.2f}",
+        f"decided in {status['decide_ms']:g} ms",
     ]  # fmt: skip
     halt = status["halt"] or health["halted"]
     if halt:

@@ -285,6 +285,17 @@ class Gateway:
         """What this session has bought and not sold, less commission that was taken from it; may be dust."""
         return self._room.account.position(symbol)
 
+    def used(self, open_ms: int) -> dict[str, Decimal | int]:
+        """How much of the limits is used: the largest position, the loss of today, orders of a bar and within an hour."""
+        now = self.now_ms()
+        worths = (self.position(symbol) * (self.last_price(symbol) or 0) for symbol in self.pairs)
+        return {
+            "position": max(worths),
+            "loss_today": max(Decimal(0), -self._profit_today(now)),
+            "orders_in_bar": self.journal.count_orders(open_ms=open_ms),
+            "orders_in_hour": self.journal.count_orders(since_ms=now - HOUR_MS),
+        }
+
     def rules(self, symbol: str) -> SymbolRules:
         """The exchange's filters of the symbol."""
         if symbol not in self._room.rules:

@@ -26,7 +26,6 @@ def status_of(session: Session, name: str) -> dict[str, Any]:
     gateway, broker, holdings = session.gateway, session.broker, session.broker.holdings
     bundle, said, decisions = session.last
     now = gateway.now_ms()
-    limits = gateway.limits
     rows = {}
     for symbol, feed in session.feeds.items():
         position = holdings.positions[feed]
@@ -52,11 +51,7 @@ def status_of(session: Session, name: str) -> dict[str, Any]:
         "halt": session.halt, "decide_ms": round(session.decide_seconds * 1000, 2),
         "trades": holdings.sales, "refusals": broker.refused,
         "models_problem": dict(session.models.problems), "health": asdict(gateway.health()),
-        "limits": {
-            "max_order": limits.max_order, "max_position": limits.max_position, "max_daily_loss": limits.max_daily_loss,
-            "orders_in_hour": gateway.journal.count_orders(since_ms=now - 3_600_000),
-            "max_orders_per_hour": limits.max_orders_per_hour,
-        },
+        "limits": {**asdict(gateway.limits), **gateway.used(0 if bundle is None else bundle.open_ms)},
     }  # fmt: skip
 
 

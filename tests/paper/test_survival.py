@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from paper_world import BTC, MINUTE, QUICK, START, World, agrees, until
 
 from freqlstm.cli.main import main
+from freqlstm.cli.paper_view import summary
 from freqlstm.costs import Costs
 from freqlstm.errors import PaperError
 from freqlstm.paper.decision import Forecaster
@@ -25,9 +26,11 @@ from freqlstm.paper.models import Speaker
 from freqlstm.paper.notify import TOLD
 from freqlstm.paper.records import BUY, STOP, Order, State
 from freqlstm.paper.session import Session
+from freqlstm.paper.status import status_of, write_status
 from freqlstm.paper_run import PaperRun, opened
 from freqlstm.plugins import find
 from freqlstm.project import Project
+from freqlstm.store import read_json
 
 CHURN = '''"""Trades on next to nothing."""
 
@@ -316,3 +319,22 @@ def test_every_model_that_speaks_is_written_down_once_with_its_digest_also_the_o
             ("second", "BTC/USDT", START + 2 * MINUTE, "digest of second"),
         ]
         assert len(trading.says("model")) == 2
+
+
+def test_the_status_says_how_much_of_each_limit_is_used(world: World, tmp_path: Path) -> None:
+    with session_on(world, tmp_path) as trading:
+        while not trading.gateway.position(BTC):
+            trading.pass_bars(1)
+        write_status(tmp_path, {**status_of(trading.session, "test"), "running": True})
+        limits = read_json(tmp_path / "status.json")["limits"]
+        price = trading.gateway.last_price(BTC)
+        assert price is not None
+        worth = trading.gateway.position(BTC) * price
+        assert Decimal(limits["position"]) == worth > 1900
+        assert 0 < Decimal(limits["loss_today"]) < 20  # it has paid commission
+        assert limits["orders_in_bar"] == limits["orders_in_hour"] == "1"
+        (line,) = [line for line in summary(status_of(trading.session, "test")) if line.startswith("limits: ")]
+        assert line == (
+            f"limits: 1 of 12 orders of this bar, 1 of 240 of this hour; position {worth:,.2f} of 1,000,000.00; lost today "
+            f"{Decimal(limits['loss_today']):,.2f} of 1,000,000.00"
+        )
