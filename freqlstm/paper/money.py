@@ -51,6 +51,7 @@ class SymbolRules:
     min_notional: Decimal
     max_notional: Decimal
     min_notional_of_market: bool  # whether market orders too must be worth that much
+    max_notional_of_market: bool = False  # whether they too must not be worth more
 
     @classmethod
     def listed(cls, symbol: str, listing: Mapping[str, Any]) -> SymbolRules:
@@ -83,21 +84,27 @@ class SymbolRules:
             min_notional=number(kind, "minNotional"),
             max_notional=number(kind, "maxNotional"),
             min_notional_of_market=bool(least.get("applyMinToMarket", least.get("applyToMarket", True))),
+            max_notional_of_market=bool(least.get("applyMaxToMarket", False)),
         )
+
+    @property
+    def step(self) -> Decimal:
+        """What every order is a whole number of: market orders may have to be of larger lots, and any position is sold by one."""
+        return max(self.lot_step, self.market_step)
 
     @property
     def market_rules(self) -> MarketRules:
         """The same as a backtest wants them."""
-        return MarketRules(float(self.lot_step), float(self.min_notional))
+        return MarketRules(float(self.step), float(self.min_notional))
 
     def floor(self, quantity: Decimal) -> Decimal:
         """``quantity`` cut down to whole lots."""
-        return floor_step(quantity, self.lot_step)
+        return floor_step(quantity, self.step)
 
     def is_dust(self, quantity: Decimal, price: Decimal) -> bool:
         """Whether a position is too small ever to be sold: less than a lot, or worth less than the minimum."""
         whole = self.floor(quantity)
-        return whole < max(self.min_quantity, self.lot_step) or (
+        return whole < max(self.min_quantity, self.step) or (
             self.min_notional_of_market and price * whole < self.min_notional
         )
 
@@ -109,7 +116,7 @@ class SymbolRules:
         if WIRE_TYPES[intent.kind] not in self.order_types:
             return f"{self.symbol} does not accept {intent.kind} orders"
         if quantity <= 0 or quantity != self.floor(quantity):
-            return f"{plain(quantity)} {self.base} is not a whole number of lots of {plain(self.lot_step)}"
+            return f"{plain(quantity)} {self.base} is not a whole number of lots of {plain(self.step)}"
         if quantity < self.min_quantity:
             return f"{plain(quantity)} {self.base} is below the smallest order of {plain(self.min_quantity)}"
         largest = [limit for limit in (self.max_quantity, self.max_market_quantity * (intent.kind != LIMIT)) if limit]
@@ -123,11 +130,13 @@ class SymbolRules:
             if price < self.min_price or (self.max_price and price > self.max_price):
                 return f"the price {plain(price)} is outside {plain(self.min_price)} to {plain(self.max_price)}"
         reference = price if price is not None else last
-        if reference is None or (intent.kind != LIMIT and not self.min_notional_of_market):
+        if reference is None:
             return ""
-        worth = reference * quantity
-        if worth < self.min_notional:
+        worth, limited = reference * quantity, intent.kind == LIMIT
+        if worth < self.min_notional and (limited or self.min_notional_of_market):
             return f"worth {plain(worth)} {self.quote}, below the minimum notional of {plain(self.min_notional)}"
+        if 0 < self.max_notional < worth and (limited or self.max_notional_of_market):
+            return f"worth {plain(worth)} {self.quote}, above the maximum notional of {plain(self.max_notional)}"
         return ""
 
 

@@ -38,7 +38,9 @@ class Webhook:
             raise UsageError(
                 "The Telegram webhook names no chat. Write https://api.telegram.org/botTOKEN/sendMessage?chat_id=NUMBER."
             )
-        keep_secret(self.url)
+        for part in (self.url, parts.path, parts.query):  # libraries log them apart
+            if len(part) > 8:
+                keep_secret(part)
 
     def __repr__(self) -> str:
         return f"Webhook({self.host})"

@@ -76,6 +76,28 @@ def test_what_the_exchange_would_refuse_is_told_before_it_is_sent(order: Intent,
     )
 
 
+def listed_with(kind: str, **changes: object) -> SymbolRules:
+    filters = [{**one, **changes} if one["filterType"] == kind else one for one in LISTING["filters"]]  # type: ignore[dict-item]
+    return SymbolRules.listed("BTC/USDT", {**LISTING, "filters": filters})
+
+
+def test_an_order_worth_more_than_the_exchange_takes_is_refused_at_the_market_only_where_it_says_so() -> None:
+    for at_market in (False, True):
+        rules = listed_with("NOTIONAL", maxNotional="1000", applyMaxToMarket=at_market)
+        above = "worth 2000 USDT, above the maximum notional of 1000"
+        assert rules.refusal(intent("0.1", LIMIT, "20000"), None) == above
+        assert rules.refusal(intent("0.1"), Decimal(20_000)) == (above if at_market else "")
+        assert rules.refusal(intent("0.05"), Decimal(20_000)) == ""
+
+
+def test_where_market_orders_have_larger_lots_every_size_is_cut_down_to_them() -> None:
+    rules = listed_with("MARKET_LOT_SIZE", stepSize="0.001")
+    assert rules.floor(Decimal("0.0129")) == sellable(Decimal("0.0129"), Decimal(1), rules) == Decimal("0.012")
+    assert rules.refusal(intent("0.0125"), Decimal(20_000)) == "0.0125 BTC is not a whole number of lots of 0.001"
+    assert rules.is_dust(Decimal("0.0009"), Decimal(20_000))
+    assert rules.market_rules == MarketRules(0.001, 5.0)
+
+
 def test_a_halted_symbol_or_a_kind_of_order_that_it_lacks_is_refused() -> None:
     halted = SymbolRules.listed("BTC/USDT", {**LISTING, "status": "BREAK"})
     assert halted.refusal(intent("0.001"), None) == "BTC/USDT is halted at the exchange"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from freqlstm.errors import UsageError
+from freqlstm.paper.keys import guard_logs
 from freqlstm.paper.notify import Notifier, Webhook, read_webhooks
 
 TOKEN = "bot123456:secret-token-of-a-bot"
@@ -85,6 +87,17 @@ def test_an_address_that_nobody_answers_delays_nothing_and_shows_no_token() -> N
     notifier.close()
     assert notifier.failed == "127.0.0.1 could not be reached (ConnectionError)"
     assert TOKEN not in repr(notifier.webhooks)
+
+
+def test_the_token_of_a_webhook_is_in_no_log_of_a_library(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    guard_logs()
+    caplog.set_level(logging.DEBUG)
+    told(server, f"/{TOKEN}/sendMessage?chat_id=42", ("fill", "one"))
+    told(server, "/hook?token=of-a-query", ("fill", "two"))
+    assert len(server.got) == 2
+    assert 'http://127.0.0.1:' in caplog.text  # urllib3 did log its requests
+    assert TOKEN not in caplog.text
+    assert "of-a-query" not in caplog.text
 
 
 def test_what_nobody_asked_for_is_not_told(server: Server) -> None:
