@@ -31,10 +31,9 @@ def flows(fills: Iterable[Fill], rules: Mapping[str, SymbolRules]) -> dict[str, 
     sums: dict[str, Decimal] = {}
     for fill in fills:
         market = rules[fill.symbol]
-        paid = fill.price * fill.quantity
         for asset, amount in (
             (market.base, signed(fill.side, fill.quantity)),
-            (market.quote, -signed(fill.side, paid)),
+            (market.quote, -signed(fill.side, fill.worth)),
             (fill.commission_asset, -fill.commission),
         ):
             if amount:

@@ -72,7 +72,7 @@ class Holdings:
             return False
         self._seen[key] = None
         symbol, feed, rules = fill.symbol, self.feeds[fill.symbol], self._rules(fill.symbol)
-        bought, worth = fill.side == BUY, fill.price * fill.quantity
+        bought, worth = fill.side == BUY, fill.worth
         in_base, in_quote = fill.commission_asset == rules.base, fill.commission_asset == rules.quote
         change = (fill.quantity if bought else -fill.quantity) - (fill.commission if in_base else 0)
         self.money += (-worth if bought else worth) - (fill.commission if in_quote else 0)

@@ -132,6 +132,12 @@ class Fill:
     commission_asset: str
     time_ms: int
     maker: bool
+    quoted: Decimal | None = None  # units of the quote asset by the exchange's own count, where it tells
+
+    @property
+    def worth(self) -> Decimal:
+        """What was paid or received, in units of the quote asset."""
+        return self.price * self.quantity if self.quoted is None else self.quoted
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -42,7 +42,7 @@ def streamed(message: Mapping[str, Any], symbol: str) -> Report:
     if message["x"] == "TRADE":
         fill = Fill(
             symbol, int(message["t"]), cid, message["S"].lower(), Decimal(message["L"]), Decimal(message["l"]),
-            Decimal(message["n"] or "0"), message["N"] or "", int(message["T"]), bool(message["m"]),
+            Decimal(message["n"] or "0"), message["N"] or "", int(message["T"]), bool(message["m"]), _told(message.get("Y")),
         )  # fmt: skip
         fills = (fill,)
     note = str(message.get("r") or "")
@@ -62,6 +62,10 @@ def answered(body: Mapping[str, Any], symbol: str) -> Report:
         )
         for one in body.get("fills", ())
     )  # fmt: skip
+    total = _told(body.get("cummulativeQuoteQty"))
+    if fills and total is not None and sum(fill.quantity for fill in fills) == Decimal(body["executedQty"]):
+        rest = total - sum((fill.worth for fill in fills[:-1]), Decimal(0))  # it tells the sum alone
+        fills = (*fills[:-1], replace(fills[-1], quoted=rest))
     state = STATES.get(body["status"], State.OPEN)
     note = str(body.get("expiryReason") or "")
     return Report(cid, symbol, int(body["orderId"]), state, Decimal(body["executedQty"]), fills, note)
@@ -71,5 +75,10 @@ def traded(row: Mapping[str, Any], symbol: str, cid: str) -> Fill:
     """Of a row of ``myTrades``."""
     return Fill(
         symbol, int(row["id"]), cid, BUY if row["isBuyer"] else SELL, Decimal(row["price"]), Decimal(row["qty"]),
-        Decimal(row["commission"]), row["commissionAsset"], int(row["time"]), bool(row["isMaker"]),
+        Decimal(row["commission"]), row["commissionAsset"], int(row["time"]), bool(row["isMaker"]), _told(row.get("quoteQty")),
     )  # fmt: skip
+
+
+def _told(amount: str | None) -> Decimal | None:
+    """What was paid, if it was said: nobody pays nothing, and below 0 means that the exchange does not know."""
+    return Decimal(amount) if amount and Decimal(amount) > 0 else None

@@ -12,7 +12,7 @@ ORDER = (
     "cid, epoch, symbol, open_ms, side, kind, quantity, stop_price, limit_price, reason, reduces, deadline_ms, state, "
     "exchange_id, executed, sent_ms, window_ms, resolved_ms, note"
 )
-FILL = "symbol, trade_id, cid, side, price, quantity, commission, commission_asset, time_ms, maker"
+FILL = "symbol, trade_id, cid, side, price, quantity, commission, commission_asset, time_ms, maker, quoted"
 CANDLE = "open_ms, open, high, low, close, volume"
 
 
@@ -54,12 +54,14 @@ def order_of(row: Sequence[Any]) -> Order:
 def fill_row(fill: Fill) -> tuple[Any, ...]:
     values = (
         fill.symbol, fill.trade_id, fill.cid, fill.side, fill.price, fill.quantity, fill.commission, fill.commission_asset,
-        fill.time_ms, int(fill.maker),
+        fill.time_ms, int(fill.maker), fill.quoted,
     )  # fmt: skip
     return tuple(map(text, values))
 
 
 def fill_of(row: Sequence[Any]) -> Fill:
-    symbol, trade_id, cid, side, price, quantity, commission, asset, time_ms, maker = row
+    symbol, trade_id, cid, side, price, quantity, commission, asset, time_ms, maker, quoted = row
     amounts = (Decimal(price), Decimal(quantity), Decimal(commission))
-    return Fill(symbol, trade_id, cid, side, *amounts, asset, time_ms, bool(maker))
+    return Fill(
+        symbol, trade_id, cid, side, *amounts, asset, time_ms, bool(maker), None if quoted is None else Decimal(quoted)
+    )

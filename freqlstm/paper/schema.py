@@ -4,7 +4,7 @@ Prices, quantities and amounts are decimal text; moments are milliseconds since 
 writing the same fact twice harmless.
 """
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE session (
@@ -55,7 +55,7 @@ CREATE INDEX orders_by_bar ON orders (open_ms);
 CREATE TABLE fills (
     epoch INTEGER NOT NULL, symbol TEXT NOT NULL, trade_id INTEGER NOT NULL, cid TEXT NOT NULL, side TEXT NOT NULL,
     price TEXT NOT NULL, quantity TEXT NOT NULL, commission TEXT NOT NULL, commission_asset TEXT NOT NULL,
-    time_ms INTEGER NOT NULL, maker INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL, maker INTEGER NOT NULL, quoted TEXT,
     PRIMARY KEY (epoch, symbol, trade_id)) WITHOUT ROWID;
 CREATE INDEX fills_by_order ON fills (cid);
 CREATE TABLE balances (

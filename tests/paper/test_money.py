@@ -17,6 +17,7 @@ from freqlstm.paper.account import Account, balances_of
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.money import SymbolRules, floor_step, nearest_tick, plain, sellable
 from freqlstm.paper.records import BUY, LIMIT, MARKET, SELL, STOP, Balance, Fill, Intent, Order, SessionFacts, State
+from freqlstm.paper.reports import answered, streamed, traded
 
 LISTING = {
     "symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT",
@@ -154,6 +155,30 @@ FILLS = (
     fill(2, BUY, "20000.02", "0.01", "0.0003", "BNB"),
     fill(3, SELL, "21000.00", "0.015", "0.315", "USDT"),
 )
+
+
+def test_what_a_fill_costs_is_what_the_exchange_counted_in_each_of_its_dialects(journal: Journal) -> None:
+    stream = {"x": "TRADE", "X": "PARTIALLY_FILLED", "c": "a", "C": "", "i": 1, "z": "0.1", "S": "BUY", "t": 1, "T": 1, "m": False,
+              "L": "0.00000003", "l": "0.1", "Y": "0.00000001", "n": "0", "N": None}  # fmt: skip
+    row = {"id": 2, "isBuyer": False, "price": "0.00000003", "qty": "0.1", "quoteQty": "0.00000001", "commission": "0",
+           "commissionAsset": "BTC", "time": 1, "isMaker": True}  # fmt: skip
+    parts = [
+        {"tradeId": 3 + part, "price": "0.00000003", "qty": "0.1", "commission": "0", "commissionAsset": "BTC"}
+        for part in range(2)
+    ]
+    answer = {"clientOrderId": "a", "side": "BUY", "transactTime": 1, "fills": parts, "status": "FILLED", "orderId": 1,
+              "executedQty": "0.2", "cummulativeQuoteQty": "0.00000001"}  # fmt: skip
+    (streamed_fill,) = streamed(stream, "BTC/USDT").fills
+    answered_fills = answered(answer, "BTC/USDT").fills
+    traded_fill = traded(row, "BTC/USDT", "a")
+    assert streamed_fill.worth == traded_fill.worth == sum(one.worth for one in answered_fills) == Decimal("0.00000001")
+    unknown = answered({**answer, "cummulativeQuoteQty": "-1"}, "BTC/USDT").fills
+    assert sum(one.worth for one in unknown) == Decimal("0.000000006")
+    account = Account(journal, {"BTC/USDT": RULES})
+    account.add(journal.update_order("a", [streamed_fill, traded_fill, *answered_fills])[1])
+    assert account.ledger()["USDT"] == Decimal("999.99999999")
+    account.load()  # as it was written down
+    assert account.ledger()["USDT"] == Decimal("999.99999999")
 
 
 def test_commission_is_taken_from_whichever_asset_it_was_paid_in(journal: Journal) -> None:

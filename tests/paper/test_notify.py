@@ -95,7 +95,7 @@ def test_the_token_of_a_webhook_is_in_no_log_of_a_library(server: Server, caplog
     told(server, f"/{TOKEN}/sendMessage?chat_id=42", ("fill", "one"))
     told(server, "/hook?token=of-a-query", ("fill", "two"))
     assert len(server.got) == 2
-    assert 'http://127.0.0.1:' in caplog.text  # urllib3 did log its requests
+    assert "http://127.0.0.1:" in caplog.text  # urllib3 did log its requests
     assert TOKEN not in caplog.text
     assert "of-a-query" not in caplog.text
 
