@@ -111,26 +111,9 @@ def test_a_fit_that_fails_leaves_the_model_before_it_speaking(candles: Candles, 
     models.close()
 
 
-def test_a_fit_whose_process_is_killed_leaves_the_model_before_it_speaking_and_the_next_fit_works(
+def test_a_killed_process_or_a_full_disk_leaves_the_model_before_it_speaking_and_the_next_fit_works(
     candles: Candles, tmp_path: Path
 ) -> None:
-    models = models_of(candles, tmp_path)
-    models.turn(candles.time[START], wait=True)
-    first = models.speakers["prediction"]
-    assert models._processes is not None
-    (fitting,) = models._processes._processes
-    os.kill(fitting, SIGKILL)
-    assert models.turn(candles.time[START + 130], wait=True) == []
-    assert models.speakers["prediction"] is first
-    assert models.problems["prediction"] == (
-        "ridge was not fitted: the process that fits was killed, perhaps for lack of memory."
-    )
-    assert models.turn(candles.time[START + 250], wait=True) == ["prediction"]
-    assert models.problems == {}
-    models.close()
-
-
-def test_an_error_of_another_kind_leaves_the_model_before_it_speaking(candles: Candles, tmp_path: Path) -> None:
     full = False
 
     def gather(first: pd.Timestamp, end: pd.Timestamp) -> Mapping[str, Candles]:
@@ -141,8 +124,18 @@ def test_an_error_of_another_kind_leaves_the_model_before_it_speaking(candles: C
     models = models_of(candles, tmp_path, gather)
     models.turn(candles.time[START], wait=True)
     first = models.speakers["prediction"]
-    full = True
+    assert models._processes is not None
+    (fitting,) = models._processes._processes
+    os.kill(fitting, SIGKILL)
     assert models.turn(candles.time[START + 130], wait=True) == []
-    assert models.speakers["prediction"] is first
+    assert models.problems["prediction"] == (
+        "ridge was not fitted: the process that fits was killed, perhaps for lack of memory."
+    )
+    full = True
+    assert models.turn(candles.time[START + 250], wait=True) == []
     assert models.problems["prediction"] == "OSError: [Errno 28] No space left on device"
+    assert models.speakers["prediction"] is first
+    full = False
+    assert models.turn(candles.time[START + 370], wait=True) == ["prediction"]
+    assert models.problems == {}
     models.close()

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from paper_world import BTC, MINUTE, QUICK, START, World, agrees, until
 
+from freqlstm.candles import Candles
 from freqlstm.cli.main import main
 from freqlstm.cli.paper_view import summary
 from freqlstm.costs import Costs
@@ -28,8 +29,8 @@ from freqlstm.paper.records import BUY, STOP, Order, State
 from freqlstm.paper.session import Session
 from freqlstm.paper.status import status_of, write_status
 from freqlstm.paper_run import PaperRun, opened
-from freqlstm.plugins import find
 from freqlstm.project import Project
+from freqlstm.signal import Signal
 from freqlstm.store import read_json
 
 CHURN = '''"""Trades on next to nothing."""
@@ -305,13 +306,23 @@ def test_a_flatten_that_does_not_sell_everything_is_told_and_the_next_start_goes
         agrees(world, trading.gateway)
 
 
+class Mute(Signal):
+    """Has nothing to say of any symbol."""
+
+    def predict(self, candles: Candles) -> pd.Series:
+        raise AssertionError("it is not asked")
+
+    def speaks_for(self, symbol: str) -> bool:
+        return False
+
+
 def test_every_model_that_speaks_is_written_down_once_with_its_digest_also_the_one_that_a_session_begins_with(
     world: World, tmp_path: Path
 ) -> None:
     with session_on(world, tmp_path) as trading:
         session, since = trading.session, pd.Timestamp(START, unit="ms", tz="UTC")
         for model in ("first", "first", "second"):
-            forecaster = Forecaster(find("signal", "persistence", tmp_path).load()(), "prediction")
+            forecaster = Forecaster(Mute(), "prediction")
             session.models.speakers["prediction"] = Speaker(forecaster, model, since, f"digest of {model}")
             trading.pass_bars(1)
         assert trading.gateway.journal.models() == [
