@@ -50,6 +50,7 @@ class Session:
         self.halt = ""  # why no bars come at the moment
         self.decide_seconds = 0.0  # from the arrival of the newest bar until its orders were handed over
         self._tell = tell
+        self._problems: dict[str, str] = {}  # column -> why its newest model is not there, as it was told
         self._speaking: dict[str, str] = {}  # column -> id of the model that was told to speak for it
         self.failed = False  # whether it stopped because it could not go on
         self._stopping = ""
@@ -146,7 +147,7 @@ class Session:
         yield
 
     def _say_who_speaks(self, open_ms: int) -> None:
-        """Write down and tell which model speaks for a column from this bar on, if it is another than at the bar before."""
+        """Write down and tell which model speaks for a column from this bar on, if it is another than before; and why no other does."""
         for column, speaker in self.models.speakers.items():
             if not speaker.model_id or self._speaking.get(column) == speaker.model_id:
                 continue
@@ -157,6 +158,10 @@ class Session:
                 "model",
                 f"{column} is spoken for by model {speaker.model_id} from {moment(open_ms):%Y-%m-%d %H:%M} UTC on.",
             )
+        for column, problem in self.models.problems.items():
+            if self._problems.get(column) != problem:
+                self._told("model", f"{column} goes on with the model that it has: {problem}")
+        self._problems = dict(self.models.problems)
 
     # Orders
 

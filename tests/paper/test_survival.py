@@ -330,6 +330,9 @@ def test_every_model_that_speaks_is_written_down_once_with_its_digest_also_the_o
             ("second", "BTC/USDT", START + 2 * MINUTE, "digest of second"),
         ]
         assert len(trading.says("model")) == 2
+        session.models.problems["prediction"] = "The disk is full."
+        trading.pass_bars(2)
+        assert trading.says("model")[2:] == ["prediction goes on with the model that it has: The disk is full."]
 
 
 def test_the_status_says_how_much_of_each_limit_is_used(world: World, tmp_path: Path) -> None:
