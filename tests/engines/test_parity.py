@@ -50,6 +50,50 @@ def test_numbered_cases_are_the_same_to_the_bit(block: int) -> None:
     assert fills > 1000
 
 
+@pytest.mark.parametrize("trailing", [0.0, 0.06, 0.12])
+@pytest.mark.parametrize("number", range(4))
+def test_positions_that_last_longer_than_the_engines_look_ahead_at_once_end_the_same(
+    number: int, trailing: float
+) -> None:
+    """The kernel looks at 256 candles at once and the desk at 1024; random markets are shorter than either."""
+    candles = make_candles(12_000, seed=number)
+    random = np.random.default_rng(number)
+    enter_long, enter_short = random.random((2, len(candles))) < 0.02
+    exit_long, exit_short = random.random((2, len(candles))) < 0.0005
+    decisions = Decisions(enter_long, exit_long, enter_short, exit_short, columns={})
+    rules = {"stop_loss": 0.08, "take_profit": 0.15, "trailing_stop": trailing}
+    adventure = Case(
+        {candles.symbol: candles}, {candles.symbol: decisions}, {candles.symbol: FINE}, rules, Costs(), 1e6, True
+    )
+    reference = adventure.run(backtrader.simulate)
+    assert not difference(reference, adventure.run(compiled.simulate))
+    assert trades_of(reference, candles)["bars_held"].max() > 1024
+
+
+@pytest.mark.parametrize("reason", ["exit_long", "stop_loss", "trailing_stop"])
+def test_positions_that_end_where_a_look_ahead_ends_do_so_at_the_same_candle(reason: str) -> None:
+    lasts = np.concatenate([np.arange(edge - 3, edge + 4) for edge in (256, 512, 1024)])
+    ends = np.cumsum(lasts + 5)
+    rows = np.arange(ends[-1] + 5)
+    at_end = np.isin(rows, ends)
+    price = np.full(len(rows), 100.0)
+    frame = pd.DataFrame(
+        {"open": price, "high": price, "low": np.where(at_end & (reason != "exit_long"), 90.0, price), "close": price, "volume": 1.0},
+        index=pd.date_range("2024-01-01", periods=len(rows), freq="min", tz="UTC"),
+    )  # fmt: skip
+    candles = Candles.from_frame(frame, "BTC/USDT", "1m")
+    never = np.zeros(len(rows), dtype=bool)
+    leaves = at_end if reason == "exit_long" else never
+    decisions = Decisions(np.isin(rows, ends - lasts), leaves, never, never, columns={})
+    rules = {reason: 0.05} if reason != "exit_long" else {}
+    adventure = Case(
+        {candles.symbol: candles}, {candles.symbol: decisions}, {candles.symbol: FINE}, rules, Costs(), 1e6, True
+    )
+    reference = adventure.run(backtrader.simulate)
+    assert not difference(reference, adventure.run(compiled.simulate))
+    assert [fill.reason for fill in reference.fills] == ["enter_long", reason] * len(lasts)
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_shipped_strategy_trades_the_same_over_three_years_of_recorded_minutes(
     name: str, real_data: Path, btc: dict[str, Candles]
