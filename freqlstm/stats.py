@@ -26,15 +26,18 @@ def daily_returns(equity: pd.Series[float], cash: float | None = None) -> pd.Ser
 
     ``equity`` is indexed by the bars' open times and holds the value at their close, so the bar of 23:59 still belongs
     to its day. The first day is measured from ``cash``, or from the first value if that is not given. The first and
-    the last day are usually shorter than the others.
+    the last day are usually shorter than the others. Whatever comes later, the first day that ends with nothing or
+    with debts returns -1 and those after it 0: of nothing there is no return.
     """
     index = pd.DatetimeIndex(equity.index)
     if not len(index):
         return pd.Series(np.zeros(0), index=index.rename("day"), name="return")
     close = equity.groupby(index.floor("D")).last().asfreq("D").ffill()
     values = close.to_numpy(np.float64)
+    values = np.where(np.logical_or.accumulate(values <= 0), 0.0, values)
     before = np.concatenate([[float(equity.iloc[0]) if cash is None else cash], values[:-1]])
-    return pd.Series(values / before - 1.0, index=pd.DatetimeIndex(close.index, name="day"), name="return")
+    returns = np.divide(values, before, out=np.ones(len(values)), where=before != 0) - 1.0
+    return pd.Series(returns, index=pd.DatetimeIndex(close.index, name="day"), name="return")
 
 
 def drawdown(equity: pd.Series[float], cash: float) -> pd.Series[float]:

@@ -101,6 +101,18 @@ def test_losing_everything_is_minus_100_percent_a_year() -> None:
     assert made["max_drawdown"] == pytest.approx(1.005)
 
 
+def test_an_account_without_money_loses_all_on_that_day_and_returns_nothing_after_it() -> None:
+    equity = days([1000.0, 500.0, -200.0, -400.0, -100.0, 300.0, 600.0])
+    assert stats.daily_returns(equity, 1000).tolist() == [0.0, -0.5, -1.0, 0.0, 0.0, 0.0, 0.0]
+    assert stats.daily_returns(days([0.0, 0.0]), 1000).tolist() == [-1.0, 0.0]
+    made = stats.performance(equity, 1000)
+    assert made["sharpe"] is not None
+    assert made["sharpe"] < 0
+    assert made["sortino"] is not None
+    assert made["sortino"] < 0
+    assert made["total_return"] == pytest.approx(-0.4)
+
+
 def test_an_equity_that_never_moves_has_no_ratios_and_no_drawdown() -> None:
     made = stats.performance(days([1000.0] * 40), 1000)
     assert {name: made[name] for name in ("sharpe", "sortino", "calmar")} == {

@@ -606,8 +606,9 @@ def ratios(evenings: np.ndarray, returns: np.ndarray, cash: float, periods: int)
         return np.nan, np.nan
     before, total = cash, 0.0
     for day in range(days):
-        returns[day] = evenings[day] / before - 1.0
-        before = evenings[day]
+        evening = evenings[day] if before > 0 and evenings[day] > 0 else 0.0
+        returns[day] = evening / before - 1.0 if before > 0 else 0.0
+        before = evening
         total += returns[day]
     mean = total / days
     squares = losses = 0.0

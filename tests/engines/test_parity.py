@@ -165,6 +165,30 @@ def test_a_summary_of_a_year_has_its_annual_figures() -> None:
     assert told.refused > 0
 
 
+def test_a_summary_of_an_account_that_a_short_sale_ruined_says_what_the_statistics_say() -> None:
+    price = np.concatenate([np.geomspace(100, 2000, 30), np.geomspace(1900, 60, 10)])
+    frame = pd.DataFrame(
+        {"open": price, "high": price, "low": price, "close": price, "volume": 1.0},
+        index=pd.date_range("2024-01-01", periods=len(price), freq="D", tz="UTC"),
+    )
+    candles = Candles.from_frame(frame, "BTC/USDT", "1d")
+    never = np.zeros(len(price), dtype=bool)
+    first = np.arange(len(price)) == 0
+    adventure = Case(
+        {candles.symbol: candles}, {candles.symbol: Decisions(never, never, first, never, {})}, {candles.symbol: FINE},
+        {"exposure": 0.95}, Costs(), 1000.0, True,
+    )  # fmt: skip
+    tape = Tape.of(adventure.market, adventure.rules)
+    told = summarize(
+        tape, adventure.decisions, check_parameters(Conditions, adventure.parameters), Costs(), 1000.0, True
+    )
+    simulation = adventure.run(compiled.simulate)
+    assert told._asdict() == pytest.approx(expected(adventure, simulation), rel=1e-9, nan_ok=True)
+    assert simulation.equity["equity"].min() < 0 < told.final_equity  # it came back, which nobody would have waited for
+    assert told.sharpe < 0
+    assert told.sortino < 0
+
+
 def by_hours(adventure: Case) -> Case:
     """The same candles an hour apart."""
 
