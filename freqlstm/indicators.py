@@ -40,14 +40,14 @@ def rsi_warmup(period: int = 14) -> int:
 def rsi(candles: Candles, period: int = 14) -> pd.Series[float]:
     """Relative strength index (Wilder 1978), 0 to 100.
 
-    NaN where the close has not moved for a third of the warm-up: what is left there is an echo of before.
+    NaN where the close has not moved for a third of the warm-up, at least one bar: what is left there is an echo of before.
     """
     warmup = rsi_warmup(period)
 
     def of_closes(close: np.ndarray, strength: np.ndarray) -> None:
         from freqlstm.indicator_kernels import relative_strength  # here, for numba takes half a second to import
 
-        relative_strength(strength, close, period, warmup // 3)
+        relative_strength(strength, close, period, max(1, warmup // 3))
 
     return _column(_of_closes(candles, of_closes, warmup, ["rsi"]))
 

@@ -86,6 +86,12 @@ def test_the_rsi_equals_wilders_own_recursion() -> None:
     np.testing.assert_allclose(rsi(candles)[rsi_warmup() :], expected[rsi_warmup() - 15 :], rtol=1e-7)
 
 
+def test_the_rsi_of_one_bar_says_whether_it_rose_or_fell() -> None:
+    made = rsi(from_closes([100.0, 101.0, 103.0, 102.0, 102.0, 104.0, 101.0]), period=1)
+    assert rsi_warmup(1) == 2
+    np.testing.assert_array_equal(made, [np.nan, np.nan, 100.0, 0.0, np.nan, 100.0, 0.0])
+
+
 def test_an_rsi_of_nothing_is_nan_and_comes_back_with_the_first_move() -> None:
     made = rsi(from_closes([*make_candles(500).close, *[100.0] * 200, 101.0, 100.0]))
     still = rsi_warmup() // 3
