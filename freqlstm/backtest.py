@@ -62,10 +62,13 @@ def backtest(
     def run(without: frozenset[str]) -> tuple[Simulation, dict[str, Decisions]]:
         decisions = {}
         if not overrides_next(strategy):
+            from freqlstm.compiling import announced
+
             progress(0, 1, "deciding")
-            for symbol in traded:
-                decisions[symbol] = decisions_for(job, strategy, parameters, tables[symbol], symbol, without)
-                history[symbol] = max(history.get(symbol, 0), decisions[symbol].offset)
+            with announced(progress, "indicators"):
+                for symbol in traded:
+                    decisions[symbol] = decisions_for(job, strategy, parameters, tables[symbol], symbol, without)
+                    history[symbol] = max(history.get(symbol, 0), decisions[symbol].offset)
         progress(0, 1, "trading")
         outcome = simulate(
             strategy, dict(job.parameters), traded, predictions=tables, decisions=decisions, rules=job.rules,

@@ -123,7 +123,8 @@ def run_sweep(
     predicted = time.perf_counter()
     progress(0, 1, "making the candles ready")
     sweep = Sweep(job, grid, Objective(asked.objective), spans)
-    ahead = outlook(sweep, tables)
+    with announced(progress, "indicators"):
+        ahead = outlook(sweep, tables)
     sweep = replace(sweep, grid=ahead.grid)
     proposals: Proposals = Searches(sweep, asked.trials, asked.seed) if searched else WholeGrid(sweep.grid)
     runner = Runner(sweep, tables, ahead.history)

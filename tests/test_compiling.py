@@ -49,6 +49,19 @@ assert not difference(adventure.run(engine("backtrader")), compiled)
 print(said)
 """
 
+INDICATORS = """
+import os, sys
+sys.path[:0], os.environ["NUMBA_CACHE_DIR"] = sys.argv[1:2], sys.argv[3]
+from sweeping import project_of, walk_of
+from freqlstm.run import run_backtest, run_of
+from pathlib import Path
+project = project_of(Path(sys.argv[2]), walk_of(3 * 1440))
+said = []
+run = run_of({"strategy": "dips", "engine": "backtrader"}, "a test")
+run_backtest(run, project, progress=lambda done, total, text: said.append(text))
+print([text for text in said if text.startswith("compiling")])
+"""
+
 FIRST = "[(0, 1, 'compiling a small kernel (once)')]"
 
 
@@ -105,6 +118,11 @@ def test_the_engine_of_a_read_only_installation_is_cached_in_the_users_folder(tm
     assert told(ENGINE, installed, tests, cache=cache) == "['compiling the engine (once)']"
     assert list(cache.rglob("kernel.trade*.nbi"))
     assert told(ENGINE, installed, tests, cache=cache) == "[]"
+
+
+def test_a_backtest_says_that_it_compiles_indicators(tmp_path: Path) -> None:
+    said = told(INDICATORS, CHECKOUT / "tests", tmp_path, tmp_path / "compiled", cache=tmp_path)
+    assert said == "['compiling indicators (once)']"
 
 
 def test_the_kernels_of_the_engine_call_none_of_another_module() -> None:
