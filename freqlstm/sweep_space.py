@@ -14,6 +14,7 @@ from freqlstm.search import Choices
 from freqlstm.strategy import Strategy, check_parameters, rules_of
 
 EXAMPLE = "as in threshold=0:0.002:21 (from:to:count) or rsi_period=7,14,21"
+MOST = 2**63  # whole numbers of the results lie below it
 DIGITS = 15  # significant ones of a value between two ends: 0.0003 and not 0.00030000000000000003
 
 
@@ -130,6 +131,7 @@ def _axis(strategy: type[Any], name: str, asked: Any) -> Axis:
             raise UsageError(
                 f"{given!r} has a list or a table among its values. Each must be a number, true, false or a text."
             )
+        _require_moderate(given, *values)
         if not values:
             raise UsageError(f"{given!r} names no value. Give at least one, {EXAMPLE}.")
         some_float = isinstance(default, float) or any(isinstance(each, float) for each in values)
@@ -140,11 +142,18 @@ def _axis(strategy: type[Any], name: str, asked: Any) -> Axis:
     return axis
 
 
+def _require_moderate(given: str, *several: Any) -> None:
+    """A UsageError for a whole number that a column of the results cannot hold."""
+    if any(isinstance(each, int) and abs(each) >= MOST for each in several):
+        raise UsageError(f"{given!r} has a whole number beyond 9 x 10^18. Give smaller ones.")
+
+
 def _steps(given: str, asked: str, default: Any) -> Steps:
     """What from:to:count means for a parameter with that default."""
     parts = [part.strip() for part in asked.split(":")]
     log = parts[-1] == "log"
     first, last, count = (_read(part) for part in (*parts[: len(parts) - log], *[""] * 3)[:3])
+    _require_moderate(given, first, last, count)
     if len(parts) - log != 3 or not all(_is_number(each) for each in (first, last)):
         raise UsageError(f"{given!r} is no range. It must be from:to:count, {EXAMPLE}.")
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:

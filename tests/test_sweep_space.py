@@ -84,6 +84,9 @@ def test_a_trillion_combinations_are_counted_and_passed_through_in_no_memory() -
         ({"threshold": "0:0.002"}, "'threshold=0:0.002' is no range. It must be from:to:count, as in threshold=0:0.002:21 (from:to:count) or rsi_period=7,14,21."),
         ({"threshold": "0:much:3"}, "'threshold=0:much:3' is no range. It must be from:to:count, as in threshold=0:0.002:21 (from:to:count) or rsi_period=7,14,21."),
         ({"threshold": "0:1:3:log"}, "'threshold=0:1:3:log' has no logarithm at 0. A range on a logarithmic scale must begin above 0."),
+        ({"max_holding": "99999999999999999999,5"}, "'max_holding=99999999999999999999,5' has a whole number beyond 9 x 10^18. Give smaller ones."),
+        ({"rsi_period": "0:100000000000000000000000:2"}, "'rsi_period=0:100000000000000000000000:2' has a whole number beyond 9 x 10^18. Give smaller ones."),
+        ({"threshold": "0:1:9223372036854775808"}, "'threshold=0:1:9223372036854775808' has a whole number beyond 9 x 10^18. Give smaller ones."),
         ({"threshold": ""}, "'threshold=' names no value. Give at least one, as in threshold=0:0.002:21 (from:to:count) or rsi_period=7,14,21."),
         (
             {"rsi_period": "7:21:4"},
