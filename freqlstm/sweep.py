@@ -180,12 +180,16 @@ class Runner:
 
 @contextmanager
 def naming(chosen: Mapping[str, Any]) -> Iterator[None]:
-    """A strategy that stops in the block is said to do so with these parameters."""
+    """A strategy that stops in the block, and an indicator that refuses, is said to do so with these parameters."""
+    told = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
     try:
         yield
     except PluginError as error:
-        told = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
         raise PluginError(f"{error} It was asked with {told}.") from error
+    except UsageError as error:
+        raise UsageError(
+            f"{error} It was asked with {told}. Give --set values that are possible in every combination."
+        ) from error
 
 
 def piece(

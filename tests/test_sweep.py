@@ -436,6 +436,38 @@ def test_a_strategy_that_stops_is_told_with_the_parameters_that_it_had(tmp_path:
     assert list(unfinished(project)) == []
 
 
+CROSSING = '''"""Follows the MACD."""
+
+from freqlstm import Strategy
+
+
+class Crossing(Strategy):
+    params = dict(fast=12, slow=26)
+
+    def enter_long(self, bars):
+        return bars.macd(self.p.fast, self.p.slow).histogram > 0
+'''
+
+
+@pytest.mark.parametrize(("axes", "impossible"), [
+    (("fast=12,30", "slow=20,26"), "fast=30, slow=26"), (("fast=12,22", "slow=20,26"), "fast=22, slow=20"),
+    (("fast=10:25:16", "slow=20:40:21"), "fast=25, slow=20"),
+])  # fmt: skip
+def test_a_combination_that_an_indicator_refuses_is_named_before_any_is_tried(
+    tmp_path: Path, axes: tuple[str, ...], impossible: str
+) -> None:
+    project = project_of(tmp_path, walk_of(3 * 1440))
+    (tmp_path / "strategies" / "crossing.py").write_text(CROSSING)
+    fast, slow = (each.partition("=")[2] for each in impossible.split(", "))
+    with pytest.raises(UsageError) as error:
+        swept(project, *axes, strategy="crossing")
+    assert str(error.value) == (
+        f"fast is {fast} and slow is {slow}. The fast period must be the shorter one. It was asked with {impossible}. Give --set values "
+        "that are possible in every combination."
+    )
+    assert not project.ledger.exists()
+
+
 def test_a_search_tells_each_combination_once_and_gives_way_to_a_small_grid(project: Project) -> None:
     result, _ = swept(project, "oversold=20:40:21", timerange="20240102-20240105", trials=16)
     assert result.figures["rows"] == 16
