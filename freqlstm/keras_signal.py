@@ -33,9 +33,7 @@ class KerasSignal(SupervisedSignal):
     batch: int = 256  # windows in each step
     learning_rate: float = 2e-3  # the highest of the one cycle
     weight_decay: float = 1e-3  # of AdamW, a step and unit of learning rate
-    xla: bool = (
-        False  # train by XLA, which is quicker only for networks that compiled code does not know; other last bits
-    )
+    xla: bool = False  # train by XLA: quicker only for networks that compiled code does not know; other last bits
 
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {
         "lookback": (1, math.inf), "seeds": (1, 1000), "epochs": (1, math.inf), "batch": (1, math.inf),

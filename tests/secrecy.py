@@ -35,7 +35,7 @@ def leak(content: bytes) -> str:
 def leaks_of(folder: Path) -> Iterator[str]:
     """Every file that shows a secret, and the beginning of that."""
     for path in sorted(folder.rglob("*")):
-        kept = path.name.startswith(KEEPERS)
+        kept = path.name.startswith(KEEPERS) or "site-packages" in path.parts  # the product itself, installed
         if path.is_file() and not path.is_symlink() and not kept and (shown := leak(path.read_bytes())):
             yield f"{path} ({shown}…)"
 

@@ -113,7 +113,7 @@ class Trader:
     def calm(self) -> None:
         self.world.do(self.world.sandbox.venue.faults.clear)
         assert self.gateway.settle(20)
-        self.gateway._call(self.gateway._room._look_up)
+        self.gateway._call(self.gateway._room.orders.look_up)
 
 
 def rage(world: World, seed: int, bars: int) -> Trader:
