@@ -161,7 +161,8 @@ class CandleStream:
         query = {"symbol": self._rules[symbol].id, "interval": self._timeframe, "startTime": first, "limit": PAGE}
         try:
             settled = await self._settled()
-            candles = self._closed(await self._ask(query), settled)
+            rows = await self._ask(query)
+            candles = self._closed(rows, settled, newest=len(rows) < PAGE)
             self.asked = self._client.clock.ticks()
             self._repaired.update(wanted)
             self._take(symbol, wanted, candles)
@@ -188,10 +189,15 @@ class CandleStream:
         theirs, clock = await self._client.their_time(), self._client.clock
         return min(theirs, clock.now() - clock.doubt_ms) - self._assembler.step_ms - self._grace_ms
 
-    def _closed(self, rows: Sequence[Sequence[Any]], settled: float) -> list[Candle]:
-        """The closed candles of REST's rows: all but the last, and that one if it is settled."""
+    def _closed(self, rows: Sequence[Sequence[Any]], settled: float, newest: bool = False) -> list[Candle]:
+        """The closed candles of REST's rows: all but the last, and that one if it is settled.
+
+        If the rows reach up to the ``newest`` and the exchange's clock says that another should be there by now, then that
+        clock is off, and the last one may still be forming.
+        """
         candles = [listed(row) for row in rows]
-        return candles[:-1] + [one for one in candles[-1:] if one.open_ms <= settled]
+        before = settled - self._assembler.step_ms if newest else 0
+        return candles[:-1] + [one for one in candles[-1:] if before < one.open_ms <= settled]
 
     async def _drop_if_useless(self) -> None:
         """A connection that answers pings and brings nothing is connected anew."""

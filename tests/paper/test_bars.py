@@ -11,7 +11,7 @@ from paper_world import BTC, ETH, MINUTE, QUICK, START, World, bundles, halt, in
 
 from freqlstm.errors import ExchangeUnavailable, PaperError
 from freqlstm.paper import candle_stream
-from freqlstm.paper.records import Bundle, State
+from freqlstm.paper.records import Bundle, Halt, State
 
 KLINES = ("kline_missing", "kline_late", "kline_duplicate", "kline_out_of_order", "kline_corrected", "kline_unfinished")
 
@@ -144,10 +144,22 @@ def test_a_candle_that_still_forms_at_a_lagging_exchange_is_not_taken_whatever_o
 def test_a_clock_that_jumps_by_an_hour_halts_entries_and_recovers(world: World) -> None:
     gateway = world.gateway(target=dataclasses.replace(world.target, stepped=False))
     follow(world, gateway, 1)
+    clock = gateway._room.clock
+    until(
+        lambda: not clock._leapt_ms and not gateway.health().halted
+    )  # the minute that was stepped is no news any more
     world.do(lambda: world.sandbox.skew(3_600_000))
-    assert "The exchange's clock jumped by +3,6" in halt(gateway).reason  # the minute that was stepped is part of it
+    until(lambda: "The exchange's clock jumped by +3,600" in gateway.health().halted)
+    until(lambda: not clock.jump_ms)  # it keeps time again, an hour later
+    time.sleep(0.5)
+    assert gateway.health().halted  # but its candles are an hour behind
     world.do(lambda: world.sandbox.skew(0))
     until(lambda: "jumped by -3,600" in gateway.health().halted)
+    until(lambda: not gateway.health().halted)
+    told = []
+    while not gateway.bundles.empty():
+        told.append(gateway.bundles.get())
+    assert all(isinstance(each, Halt) for each in told)  # no candle that was still forming was taken
     (bundle,) = follow(world, gateway, 1)
     assert shown(bundle, BTC) == world.candles(BTC, 1, 61)[0]
     until(lambda: not gateway.health().halted)
