@@ -131,9 +131,9 @@ class Dispatch:
         )  # fmt: skip
 
     def _answered(self, order: Order) -> None:
-        """What is known as soon as an order was handed over: that it was refused here, or all of it after a restart."""
-        if order.state.final or order.executed:
-            self.take(OrderEvent(order, tuple(self.exchange.fills(order.cid))))
+        """All that is known as soon as an order was handed over: whether it was refused here."""
+        if order.state.final:
+            self.take(OrderEvent(order))
 
     def orphans(self, unresolved: Sequence[Order]) -> list[str]:
         """Orders at the exchange that nothing stands behind any more; none while anything is on its way."""

@@ -15,9 +15,7 @@ from freqlstm.costs import MarketRules
 from freqlstm.paper.decision import Decision
 
 _DAY = 86_400_000.0  # milliseconds
-BEFORE = (
-    10_000  # bars that can be looked back on, at least; at those before the first a look finds NaN, as in a backtest
-)
+BEFORE = 10_000  # bars, at least, that can be looked back on; before the first a look finds NaN, as in a backtest
 
 
 class LiveDecisions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import Any
@@ -60,9 +60,6 @@ class Past:
 
     def rules(self, symbol: str) -> SymbolRules:
         return self._rules[symbol]
-
-    def fills(self, cid: str) -> Sequence[Fill]:
-        return ()
 
     def submit(self, intent: Intent) -> Order:
         order = self.orders.get(intent.cid)

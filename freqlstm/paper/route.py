@@ -8,7 +8,7 @@ from dataclasses import replace
 from freqlstm.paper.gateway import Gateway
 from freqlstm.paper.journal import Journal
 from freqlstm.paper.money import SymbolRules
-from freqlstm.paper.records import Fill, Intent, Order, OrderEvent, State
+from freqlstm.paper.records import Intent, Order, OrderEvent, State
 
 UNSENT = "it was not sent when it was decided, and now it is too late"
 
@@ -32,9 +32,6 @@ class Route:
 
     def rules(self, symbol: str) -> SymbolRules:
         return self.gateway.rules(symbol)
-
-    def fills(self, cid: str) -> list[Fill]:
-        return self.journal.fills(cid=cid)
 
     def submit(self, intent: Intent) -> Order:
         return self._known(intent) or self._as_news(self.gateway.submit(intent))
@@ -64,7 +61,7 @@ class Route:
         """What became of an order that was sent before a restart comes as an event: so the next restart finds it in the diary."""
         if order.sent_ms is None or not (order.state.final or order.executed):
             return order
-        self.gateway.order_events.put(OrderEvent(order, tuple(self.fills(order.cid))))
+        self.gateway.order_events.put(OrderEvent(order, tuple(self.journal.fills(cid=order.cid))))
         return _sent(order)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 import backtrader as bt
 
 from freqlstm.paper.money import SymbolRules
-from freqlstm.paper.records import LIMIT, MARKET, STOP, Fill, Intent, Order
+from freqlstm.paper.records import LIMIT, MARKET, STOP, Intent, Order
 
 KINDS = {
     bt.Order.Market: MARKET, bt.Order.Close: MARKET, bt.Order.Limit: LIMIT, bt.Order.Stop: STOP, bt.Order.StopTrail: STOP,
@@ -25,17 +24,13 @@ class Exchange(Protocol):
         ...
 
     def submit(self, intent: Intent) -> Order:
-        """Send an order, or say what is known of one with this id."""
+        """Send an order. It is final where it was refused here; whatever else becomes of it comes as an event."""
         ...
 
     def cancel(self, cid: str) -> None: ...
 
     def replace(self, cid: str, intent: Intent) -> Order:
         """Cancel ``cid`` and send ``intent`` only if that succeeded."""
-        ...
-
-    def fills(self, cid: str) -> Sequence[Fill]:
-        """What is known to have filled of an order that was handed over before."""
         ...
 
     def rules(self, symbol: str) -> SymbolRules: ...

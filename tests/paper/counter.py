@@ -45,9 +45,6 @@ class Counter:
     def rules(self, symbol: str) -> SymbolRules:
         return rules_of(symbol, **self.rules_given)
 
-    def fills(self, cid: str) -> list[Fill]:
-        return []
-
     def submit(self, intent: Intent) -> Order:
         assert intent.cid not in self.orders
         self.sent.append(intent)
