@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from conftest import make_candles
-from paper.exchange import Floor
+from paper.exchange import CHURN, Floor
 from terminal import command, environment
 
 from freqlstm.candles import Candles
@@ -28,20 +28,6 @@ from freqlstm.paper.target import TARGETS, Target
 
 Freqlstm = Callable[..., Result]
 START = 300
-CHURN = '''"""Trades on next to nothing."""
-
-from freqlstm import Strategy
-
-
-class Churn(Strategy):
-    warmup = 9
-
-    def enter_long(self, bars):
-        return bars.close < bars.close.shift(2)
-
-    def exit_long(self, bars):
-        return bars.close > bars.close.shift(9)
-'''
 BROKEN = '''"""Fails on its third bar."""
 
 import backtrader as bt
@@ -101,22 +87,18 @@ def passing(floor: Floor, folder: Path, bars: int, then: Callable[[], None]) -> 
     thread.join()
 
 
+def churning(floor: Floor) -> tuple[str, ...]:
+    """The command of a session of the strategy churn."""
+    given = {"--exchange": "sandbox", "--sandbox": floor.sandbox.url, "--strategy": "churn", "--slippage": "0"}
+    return "paper", *(word for option in given.items() for word in option)
+
+
 @pytest.mark.usefixtures("strategies")
 def test_a_session_trades_is_seen_by_others_goes_on_is_stopped_and_reconciled(
     freqlstm: Freqlstm, floor: Floor, tmp_path: Path
 ) -> None:
     folder = tmp_path / "paper" / "churn-sandbox"
-    command = (
-        "paper",
-        "--exchange",
-        "sandbox",
-        "--sandbox",
-        floor.sandbox.url,
-        "--strategy",
-        "churn",
-        "--slippage",
-        "0",
-    )
+    command = churning(floor)
     seen: dict[str, object] = {}
 
     def look() -> None:
@@ -184,17 +166,7 @@ def held(floor: Floor) -> Decimal:
 
 @pytest.mark.usefixtures("strategies")
 def test_a_signal_to_the_process_sells_what_the_session_holds_and_ends_it(floor: Floor, tmp_path: Path) -> None:
-    arguments = (
-        "paper",
-        "--exchange",
-        "sandbox",
-        "--sandbox",
-        floor.sandbox.url,
-        "--strategy",
-        "churn",
-        "--slippage",
-        "0",
-    )
+    arguments = churning(floor)
     with subprocess.Popen(
         command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -20,6 +20,20 @@ from freqlstm.paper_run import PaperRun, opened
 from freqlstm.project import Project
 from freqlstm.sandbox import Liquidity, Sandbox, Terms
 
+CHURN = '''"""Trades on next to nothing."""
+
+from freqlstm import Strategy
+
+
+class Churn(Strategy):
+    warmup = 9
+
+    def enter_long(self, bars):
+        return bars.close < bars.close.shift(2)
+
+    def exit_long(self, bars):
+        return bars.close > bars.close.shift(9)
+'''
 DEEP = Liquidity(levels=1, amount=Decimal(10**9), spread=0)  # any order fills at the last price
 
 

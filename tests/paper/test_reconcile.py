@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import make_candles
-from paper.exchange import Floor, traded
+from paper.exchange import CHURN, Floor, traded
 
 from freqlstm.candles import Candles
 from freqlstm.costs import Costs
@@ -22,20 +22,6 @@ from freqlstm.project import Project
 from freqlstm.store import CandleStore
 
 START = 300
-CHURN = '''"""Trades on next to nothing."""
-
-from freqlstm import Strategy
-
-
-class Churn(Strategy):
-    warmup = 9
-
-    def enter_long(self, bars):
-        return bars.close < bars.close.shift(2)
-
-    def exit_long(self, bars):
-        return bars.close > bars.close.shift(9)
-'''
 
 
 @pytest.fixture(scope="module")
