@@ -183,15 +183,15 @@ class _OneByOne:
         return np.ascontiguousarray(self.states[:, -1])
 
     def back(self, slopes: np.ndarray, needed: bool) -> tuple[np.ndarray, list[np.ndarray]]:
-        """(how the error changes with the inputs, with the weights), given how it does with the outputs."""
+        """(how the error changes with the inputs, with the weights), given how it does with the outputs; uses up the gates."""
         stage, states = self.stage, self.states
         if not stage.sequences:
             last, slopes = slopes, np.zeros_like(states)
             slopes[:, -1] = last
-        of_gates = kernels.back_in_time(self.gates, self.cells, slopes, np.ascontiguousarray(stage.recurrent.T))
+        kernels.back_in_time(self.gates, self.cells, slopes, np.ascontiguousarray(stage.recurrent.T))
         before = np.zeros_like(states)
         before[:, 1:] = states[:, :-1]
-        flat = of_gates.reshape(-1, of_gates.shape[2])
+        flat = self.gates.reshape(-1, self.gates.shape[2])
         own = [kernels.together(_columns(self.inputs), flat), kernels.together(_columns(before), flat), _total(flat)]
         if not needed:
             return self.inputs, own
@@ -219,7 +219,7 @@ class _SideBySide:
         return last
 
     def back(self, slopes: Any, needed: bool) -> tuple[Any, list[np.ndarray]]:
-        """As that of :class:`_OneByOne`; the gates are used up."""
+        """As that of :class:`_OneByOne`."""
         stage, gates, cells = self.stage, self.gates, self.cells
         backwards = np.ascontiguousarray(stage.recurrent.T)
         of_states = np.zeros_like(cells[0]) if stage.sequences else slopes.copy()

@@ -265,54 +265,71 @@ def step_by_step(
     return passed
 
 
-# Learning from windows side by side, (windows, n) at each step, whose products a BLAS makes (Werbos 1990)
+# Learning: all that is remembered of a window is at hand for the way back (Werbos 1990). Of one window at one step, with
+# gates as (4 units,) in Keras's order and all others as (units,):
+
+
+@inner_kernel
+def open_gates(sums: np.ndarray, before: np.ndarray, cells: np.ndarray, states: np.ndarray) -> None:
+    """Put the gates, 0 to 1, in the place of their sums; cells and states after the step, from the cells ``before``."""
+    units = len(cells)
+    for k in range(2 * units):
+        sums[k] = sigmoid(sums[k])
+    for k in range(2 * units, 3 * units):
+        sums[k] = tanh(sums[k])
+    for k in range(3 * units, 4 * units):
+        sums[k] = sigmoid(sums[k])
+    for u in range(units):
+        cells[u] = fused(sums[units + u], before[u], sums[u] * sums[2 * units + u])
+    for u in range(units):
+        states[u] = sums[3 * units + u] * tanh(cells[u])
+
+
+@inner_kernel
+def close_gates(
+    gates: np.ndarray, before: np.ndarray, squashed: np.ndarray, of_states: np.ndarray, of_cells: np.ndarray
+) -> None:
+    """Put in the place of the gates how the error changes with their sums, given how it does with states and cells.
+
+    ``squashed`` is the tanh of the cells; ``of_cells`` becomes how the error changes with the cells ``before``.
+    """
+    units = len(before)
+    for u in range(units):
+        o = gates[3 * units + u]
+        gates[3 * units + u] = of_states[u] * squashed[u] * (o * (ONE - o))
+        of_cells[u] = fused(of_states[u] * o, ONE - squashed[u] * squashed[u], of_cells[u])
+    for u in range(units):
+        i, f, g = gates[u], gates[units + u], gates[2 * units + u]
+        gates[u] = of_cells[u] * g * (i * (ONE - i))
+        gates[units + u] = of_cells[u] * before[u] * (f * (ONE - f))
+        gates[2 * units + u] = of_cells[u] * i * (ONE - g * g)
+        of_cells[u] *= f
+
+
+# Windows side by side, (windows, n) at each step, whose products a BLAS makes
 
 
 @kernel
 def step_on(sums: np.ndarray, before: np.ndarray, cells: np.ndarray, states: np.ndarray) -> None:
-    """Open the gates, (windows, 4 units), that ``sums`` add up to, in place; cells and states, (windows, units), after it."""
-    units = cells.shape[1]
+    """Open the gates that ``sums``, (windows, 4 units), add up to, in place; cells and states, (windows, units), after it."""
     for w in range(len(sums)):
-        gate, then, now, after = sums[w], before[w], cells[w], states[w]
-        for k in range(2 * units):
-            gate[k] = sigmoid(gate[k])
-        for k in range(2 * units, 3 * units):
-            gate[k] = tanh(gate[k])
-        for k in range(3 * units, 4 * units):
-            gate[k] = sigmoid(gate[k])
-        for u in range(units):
-            now[u] = fused(gate[units + u], then[u], gate[u] * gate[2 * units + u])
-        for u in range(units):
-            after[u] = gate[3 * units + u] * tanh(now[u])
+        open_gates(sums[w], before[w], cells[w], states[w])
 
 
 @kernel
 def step_back(
     gates: np.ndarray, before: np.ndarray, cells: np.ndarray, of_states: np.ndarray, of_cells: np.ndarray
 ) -> None:
-    """Put in the place of the gates how the error changes with their sums, given how it does with states and cells.
-
-    ``of_cells`` becomes how it changes with the cells ``before``.
-    """
+    """As :func:`close_gates`, for all windows."""
     units = cells.shape[1]
     squashed = np.empty(units, np.float32)
     for w in range(len(gates)):
-        gate, then, now, of_state, of_cell = gates[w], before[w], cells[w], of_states[w], of_cells[w]
         for u in range(units):
-            squashed[u] = tanh(now[u])
-        for u in range(units):
-            o = gate[3 * units + u]
-            gate[3 * units + u] = of_state[u] * squashed[u] * (o * (ONE - o))
-            of_cell[u] = fused(of_state[u] * o, ONE - squashed[u] * squashed[u], of_cell[u])
-        for u in range(units):
-            i, f, g = gate[u], gate[units + u], gate[2 * units + u]
-            gate[u] = of_cell[u] * g * (i * (ONE - i))
-            gate[units + u] = of_cell[u] * then[u] * (f * (ONE - f))
-            gate[2 * units + u] = of_cell[u] * i * (ONE - g * g)
-            of_cell[u] *= f
+            squashed[u] = tanh(cells[w, u])
+        close_gates(gates[w], before[w], squashed, of_states[w], of_cells[w])
 
 
-# Learning from one window after another
+# One window after another
 
 
 @kernel
@@ -333,52 +350,28 @@ def remembering(
             add_up(sums, weights, inputs[w, step])
             if step > 0:
                 add_up(sums, recurrent, states[w, step - 1])
-            for k in range(2 * units):
-                sums[k] = sigmoid(sums[k])
-            for k in range(2 * units, 3 * units):
-                sums[k] = tanh(sums[k])
-            for k in range(3 * units, 4 * units):
-                sums[k] = sigmoid(sums[k])
-            now, after = cells[w, step], states[w, step]
-            before = cells[w, step - 1] if step > 0 else nothing
-            for u in range(units):
-                now[u] = fused(sums[units + u], before[u], sums[u] * sums[2 * units + u])
-            for u in range(units):
-                after[u] = sums[3 * units + u] * tanh(now[u])
+            open_gates(sums, cells[w, step - 1] if step > 0 else nothing, cells[w, step], states[w, step])
     return gates, cells, states
 
 
 @kernel
-def back_in_time(gates: np.ndarray, cells: np.ndarray, slopes: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """How the error changes with the sums of the gates, shaped as they are; ``slopes`` is how it does with the states.
+def back_in_time(gates: np.ndarray, cells: np.ndarray, slopes: np.ndarray, back: np.ndarray) -> None:
+    """Put in the place of the gates how the error changes with their sums; ``slopes`` is how it does with the states.
 
     ``back`` are the recurrent weights with rows and columns exchanged, (4 units, units).
     """
     windows, steps, units = cells.shape
-    found = np.empty_like(gates)
     of_state, of_cell = np.empty(units, np.float32), np.empty(units, np.float32)
     nothing, squashed = np.zeros(units, np.float32), np.empty(units, np.float32)
     for w in range(windows):
         of_state[:], of_cell[:] = ZERO, ZERO
         for step in range(steps - 1, -1, -1):
-            gate, now, above, into = gates[w, step], cells[w, step], slopes[w, step], found[w, step]
-            before = cells[w, step - 1] if step > 0 else nothing
             for u in range(units):
-                squashed[u] = tanh(now[u])
-                of_state[u] += above[u]
-            for u in range(units):
-                o = gate[3 * units + u]
-                into[3 * units + u] = of_state[u] * squashed[u] * (o * (ONE - o))
-                of_cell[u] = fused(of_state[u] * o, ONE - squashed[u] * squashed[u], of_cell[u])
-                of_state[u] = ZERO
-            for u in range(units):
-                i, f, g = gate[u], gate[units + u], gate[2 * units + u]
-                into[u] = of_cell[u] * g * (i * (ONE - i))
-                into[units + u] = of_cell[u] * before[u] * (f * (ONE - f))
-                into[2 * units + u] = of_cell[u] * i * (ONE - g * g)
-                of_cell[u] *= f
-            add_up(of_state, back, into)
-    return found
+                squashed[u] = tanh(cells[w, step, u])
+                of_state[u] += slopes[w, step, u]
+            close_gates(gates[w, step], cells[w, step - 1] if step > 0 else nothing, squashed, of_state, of_cell)
+            of_state[:] = ZERO
+            add_up(of_state, back, gates[w, step])
 
 
 @kernel
