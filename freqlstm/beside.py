@@ -11,7 +11,7 @@ import pandas as pd
 from freqlstm.candles import Candles, check_symbol
 from freqlstm.errors import CandleError, NoCandles, NoSeries, UsageError
 from freqlstm.external import ExternalSeries, check_series_name
-from freqlstm.feature_base import Feature
+from freqlstm.feature_base import Feature, values_of
 
 ACROSS = "@"  # momentum_5@BTC/USDT
 SERIES = "series:"  # series:fear_greed
@@ -31,15 +31,11 @@ def across(feature: Feature, symbol: str) -> Feature:
         )
     name = f"{feature.name}{ACROSS}{symbol}"
 
-    def of_stretch(stretch: Candles) -> pd.Series[float]:
-        values = feature(stretch) if len(stretch) else np.zeros(0)
-        return pd.Series(values, index=stretch.time, name=name)
-
     def value(candles: Candles) -> np.ndarray:
         if candles.symbol == symbol:
             return feature(candles)
-        table = companion(candles, symbol, name).by_segment(of_stretch, feature.warmup)
-        return table[name].reindex(candles.time).to_numpy(np.float64)
+        other = companion(candles, symbol, name)
+        return pd.Series(values_of([feature], other)[0], other.time).reindex(candles.time).to_numpy(np.float64)
 
     return Feature(name, value, feature.warmup, f"{feature.description or feature.name} of {symbol}", (symbol,))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -84,6 +84,18 @@ def feature(
     return decorate
 
 
+def values_of(features: Sequence[Feature], candles: Candles) -> np.ndarray:
+    """Shape (features, bars), float64: each on every unbroken stretch on its own, NaN in the warm-up of each stretch."""
+    values = np.full((len(features), len(candles)), np.nan)
+    shortest = min(each.warmup for each in features)
+    for first, last in candles.segments():
+        if last - first > shortest:
+            stretch = candles if last - first == len(candles) else candles.rows(first, last)
+            for row, each in zip(values, features, strict=True):
+                row[first:last] = each(stretch)
+    return values
+
+
 def ewma_warmup(halflife: int = HALFLIFE) -> int:
     """Bars of an unbroken stretch before its first EWMA volatility."""
     if isinstance(halflife, bool) or not isinstance(halflife, int) or halflife < 1:
@@ -100,7 +112,7 @@ SCALED = ewma_warmup()  # bars that anything scaled by the volatility needs
 _MADE: WeakKeyDictionary[Candles, dict[Hashable, np.ndarray]] = WeakKeyDictionary()
 
 
-def _once(candles: Candles, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+def once(candles: Candles, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
     """What most features are made of is made once for the same candles; nobody can change it."""
     made = _MADE.setdefault(candles, {})
     if key not in made:
@@ -112,17 +124,17 @@ def _once(candles: Candles, key: Hashable, make: Callable[[], np.ndarray]) -> np
 
 def array(candles: Candles, column: str) -> np.ndarray:
     """The values of a column, in one memory layout so that numpy takes one set of instructions."""
-    return _once(candles, column, lambda: np.array(candles.frame[column], np.float64))
+    return once(candles, column, lambda: np.array(candles.frame[column], np.float64))
 
 
 def log(candles: Candles, column: str) -> np.ndarray:
     """Natural logarithm of a column of prices."""
-    return _once(candles, ("log", column), lambda: rolling.log(array(candles, column)))
+    return once(candles, ("log", column), lambda: rolling.log(array(candles, column)))
 
 
 def returns(candles: Candles) -> np.ndarray:
     """Log return of each bar."""
-    return _once(candles, "returns", lambda: rolling.change(log(candles, "close")))
+    return once(candles, "returns", lambda: rolling.change(log(candles, "close")))
 
 
 def volatility(candles: Candles, halflife: int = HALFLIFE) -> np.ndarray:
@@ -132,7 +144,7 @@ def volatility(candles: Candles, halflife: int = HALFLIFE) -> np.ndarray:
         variance = rolling.decayed(returns(candles) ** 2, 1 - 0.5 ** (1 / halflife), ewma_warmup(halflife))
         return np.asarray(np.sqrt(np.maximum(variance, SMALLEST_VOLATILITY**2)))
 
-    return _once(candles, ("volatility", halflife), make)
+    return once(candles, ("volatility", halflife), make)
 
 
 def scaled(candles: Candles, log_move: np.ndarray, bars: int = 1) -> np.ndarray:

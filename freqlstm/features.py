@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 
 from freqlstm import catalogue
 from freqlstm.beside import ACROSS, SERIES, across, of_series
 from freqlstm.candles import Candles
 from freqlstm.errors import UnknownName, UsageError
-from freqlstm.feature_base import HALFLIFE, Feature, ewma_warmup, feature, volatility
+from freqlstm.feature_base import HALFLIFE, Feature, ewma_warmup, feature, once, values_of, volatility
 
 __all__ = [
     "DEFAULT_FEATURES",
@@ -53,15 +52,7 @@ def compute(names: Sequence[str | Feature], candles: Candles) -> pd.DataFrame:
     if not features:
         return pd.DataFrame(index=candles.time)
 
-    def of_stretch(stretch: Candles) -> pd.DataFrame:
-        if not len(stretch):
-            return pd.DataFrame(columns=columns, index=stretch.time, dtype=np.float64)
-        values = np.empty((len(features), len(stretch)))
-        for row, each in zip(values, features, strict=True):
-            row[:] = each(stretch)
-        return pd.DataFrame(values.T, stretch.time, columns)
-
-    return candles.by_segment(of_stretch, min(each.warmup for each in features))
+    return pd.DataFrame(values_of(features, candles).T, candles.time, columns)
 
 
 def resolve(name: str | Feature) -> Feature:
@@ -97,4 +88,5 @@ def ewma_volatility(candles: Candles, halflife: int = HALFLIFE) -> pd.Series[flo
     NaN in the warm-up of each unbroken stretch, never below a hundredth of a basis point.
     """
     own = Feature("ewma_volatility", lambda stretch: volatility(stretch, halflife), ewma_warmup(halflife))
-    return compute([own], candles)[own.name]
+    values = once(candles, (own.name, halflife), lambda: values_of([own], candles)[0])
+    return pd.Series(values, candles.time, name=own.name)

@@ -24,7 +24,7 @@ def resident(pid: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=61.0)
     parser.add_argument("--settled", type=float, default=10.0, help="Minutes after which memory may not grow any more.")
     given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="soak-"))

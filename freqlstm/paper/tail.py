@@ -10,6 +10,8 @@ import pandas as pd
 from freqlstm.candles import COLUMNS, Candles
 from freqlstm.external import ExternalSeries
 
+COLUMN_NAMES = pd.Index(COLUMNS)
+
 
 class Tail:
     """The newest ``bars`` candles of a symbol, and what was predicted at the close of each.
@@ -20,6 +22,7 @@ class Tail:
     def __init__(self, history: Candles, bars: int, columns: tuple[str, ...] = ()) -> None:
         self.bars = bars
         self.columns = columns
+        self._names = pd.Index(columns, dtype=str)
         self._like = history.rows(0, 0)
         room = 2 * bars + 1024  # rows, before the newest are moved to the front
         self._times = np.zeros(room, dtype=np.int64)  # open times, milliseconds
@@ -57,15 +60,15 @@ class Tail:
     def candles(self, bars: int, beside: Mapping[str, Candles | ExternalSeries] | None = None) -> Candles:
         """The newest ``bars`` candles, or as many as there are."""
         first = max(0, self._end - min(bars, self.bars))
-        frame = pd.DataFrame(self._values[first : self._end, : len(COLUMNS)], self._index(first), list(COLUMNS))
+        frame = pd.DataFrame(self._values[first : self._end, : len(COLUMNS)], self._index(first), COLUMN_NAMES)
         made = Candles(frame, self._like.symbol, self._like.timeframe, self._like.exchange)
         return made.with_beside(beside) if beside else made
 
     def predictions(self, bars: int) -> pd.DataFrame:
         """What was predicted at the close of each of the newest ``bars`` candles."""
         first = max(0, self._end - min(bars, self.bars))
-        return pd.DataFrame(self._values[first : self._end, len(COLUMNS) :], self._index(first), list(self.columns))
+        return pd.DataFrame(self._values[first : self._end, len(COLUMNS) :], self._index(first), self._names)
 
     def _index(self, first: int) -> pd.DatetimeIndex:
         stamps = self._times[first : self._end].view("datetime64[ms]")
-        return pd.DatetimeIndex(stamps).tz_localize("UTC").rename("time")
+        return pd.DatetimeIndex(stamps, tz="UTC", name="time")
