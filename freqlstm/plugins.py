@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -235,15 +236,21 @@ def _execute(plugin: Plugin) -> ModuleType:
     return module
 
 
+def imported_from(folder: Path) -> list[str]:
+    """The names of the modules whose files lie in that folder."""
+    inside = f"{folder}{os.sep}"
+    files = [(name, getattr(module, "__file__", None) or "") for name, module in list(sys.modules.items())]
+    return [name for name, file in files if file.startswith(inside) and os.path.dirname(file) == str(folder)]
+
+
 @contextmanager
 def _neighbours(path: Path) -> Iterator[None]:
     """A plugin can import modules beside its file and from its project, read anew; a library of the same name comes first."""
-    for name, module in list(sys.modules.items()):
-        if Path(getattr(module, "__file__", None) or ".").parent == path.parent and not name.startswith("freqlstm_"):
+    folders = [str(path.parent), str(path.parent.parent)]
+    for name in imported_from(path.parent):
+        if not name.startswith("freqlstm_"):
             del sys.modules[name]
-    for folder in (path.parent, path.parent.parent):
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    sys.path += [folder for folder in folders if folder not in sys.path]
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # its clock counts in whole seconds
     try:
         yield

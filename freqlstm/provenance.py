@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -169,16 +169,27 @@ def _texts_of_files(statement: ast.stmt) -> list[str]:
     return [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
 
 
-def _files(module: str, importer: Path) -> Iterator[Path]:
+def _files(module: str, importer: Path) -> Iterable[Path]:
     """The source of a module, and of the packages it is in, that is no installed library: only freqlstm and its signals are.
 
     Found without importing it: the importing file's project first, then wherever this process would import it from.
     """
+    own = importer.is_relative_to(PACKAGE)
+    return _files_of_package(module, importer.parent) if own else _files_from(module, importer.parent)
+
+
+@cache
+def _files_of_package(module: str, folder: Path) -> tuple[Path, ...]:
+    """What a file of freqlstm imports: found once, since none comes or goes while it is used."""
+    return tuple(_files_from(module, folder))
+
+
+def _files_from(module: str, folder: Path) -> Iterator[Path]:
     steps = [step for step in module.split(".") if step]
     if not steps or steps[0] in sys.stdlib_module_names:
         return
-    folders = [importer.parent, importer.parent.parent]
-    if folders[1].name in LIBRARIES and steps[0] != importer.parent.name:
+    folders = [folder, folder.parent]
+    if folders[1].name in LIBRARIES and steps[0] != folder.name:
         folders.pop()  # what lies beside an installed package is not part of it: its version tells enough
     if steps[0] == "freqlstm":
         steps, folders = steps[1:], [PACKAGE]

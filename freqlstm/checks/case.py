@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from freqlstm.checks.ground import Ground, Market, futures_of
 from freqlstm.checks.verdict import Past, Tables
 from freqlstm.errors import FreqlstmError, LookAheadError
 from freqlstm.parameters import declared
-from freqlstm.plugins import Plugin, shown
+from freqlstm.plugins import Plugin, imported_from, shown
 from freqlstm.predictions import Description, Predictions, describe, walk_forward
 from freqlstm.signal import Signal, prediction_table
 
@@ -31,10 +30,8 @@ QUICK = {"seeds": 1, "epochs": 1, "stages": 1, "rounds": 5, "seed": 1, "every": 
 
 def fresh(plugin: Plugin) -> Any:
     """The plugin's class from a file that was just executed, so that nothing it remembered is left."""
-    folder = str(plugin.path.parent)
-    for name, module in list(sys.modules.items()):
-        if os.path.dirname(getattr(module, "__file__", None) or "") == folder:
-            del sys.modules[name]
+    for name in imported_from(plugin.path.parent):
+        del sys.modules[name]
     return plugin.load()
 
 
