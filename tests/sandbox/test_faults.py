@@ -45,7 +45,7 @@ async def buy(client: Any, name: str = "mine", **more: Any) -> Any:
 async def test_the_order_is_there_although_the_answer_says_nothing_of_it(
     kind: str, options: dict[str, Any], expected: type[Exception], said: str
 ) -> None:
-    async with trading(QUIET, timeout=200) as (sandbox, client):
+    async with trading(QUIET, timeout=2000) as (sandbox, client):
         sandbox.arm(kind, path="/api/v3/order", method="POST", **options)
         with pytest.raises(expected, match=said or "."):
             await buy(client)
