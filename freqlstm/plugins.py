@@ -38,6 +38,7 @@ BASES: dict[Kind, tuple[str, str]] = {
 
 
 COMMENTED = re.compile(r"^ +(\w.*?)#\s*(.+)$", re.MULTILINE)  # name: type = default  # comment
+PREFIX = "freqlstm_"  # of the names under which plugins are imported
 ASSIGNED = re.compile(r"(\w+)(?:: [^=#]+)? ?=(?!=)")
 
 
@@ -58,7 +59,7 @@ class Plugin:
     def module_name(self) -> str:
         """The name under which the file is imported: another one for each place and each content."""
         place = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
-        return f"freqlstm_{self.kind}_{self.name}_{place}_{self.digest[:8]}"
+        return f"{PREFIX}{self.kind}_{self.name}_{place}_{self.digest[:8]}"
 
     def load(self) -> type:
         """Import the file and return its one public class; the same class each time while the process lives."""
@@ -236,20 +237,24 @@ def _execute(plugin: Plugin) -> ModuleType:
     return module
 
 
-def imported_from(folder: Path) -> list[str]:
-    """The names of the modules whose files lie in that folder."""
+def imported_from(folder: Path, plugins: bool) -> list[str]:
+    """The names of the modules whose files lie in that folder: of its plugins, or of what they import from beside them."""
     inside = f"{folder}{os.sep}"
-    files = [(name, getattr(module, "__file__", None) or "") for name, module in list(sys.modules.items())]
-    return [name for name, file in files if file.startswith(inside) and os.path.dirname(file) == str(folder)]
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if name.startswith(PREFIX) is plugins
+        and (getattr(module, "__file__", None) or "").startswith(inside)
+        and os.path.dirname(module.__file__ or "") == str(folder)
+    ]
 
 
 @contextmanager
 def _neighbours(path: Path) -> Iterator[None]:
     """A plugin can import modules beside its file and from its project, read anew; a library of the same name comes first."""
     folders = [str(path.parent), str(path.parent.parent)]
-    for name in imported_from(path.parent):
-        if not name.startswith("freqlstm_"):
-            del sys.modules[name]
+    for name in imported_from(path.parent, plugins=False):
+        del sys.modules[name]
     sys.path += [folder for folder in folders if folder not in sys.path]
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # its clock counts in whole seconds
     try:

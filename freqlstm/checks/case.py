@@ -30,7 +30,7 @@ QUICK = {"seeds": 1, "epochs": 1, "stages": 1, "rounds": 5, "seed": 1, "every": 
 
 def fresh(plugin: Plugin) -> Any:
     """The plugin's class from a file that was just executed, so that nothing it remembered is left."""
-    for name in imported_from(plugin.path.parent):
+    for name in imported_from(plugin.path.parent, plugins=True):
         del sys.modules[name]
     return plugin.load()
 
