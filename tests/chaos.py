@@ -374,6 +374,7 @@ def verdict(report: Report, path: Path, truth: dict[str, Any], candles: dict[str
         ):
             wrong.append(f"fill {key} is not what the exchange says")
     wrong.extend(ledger_wrong(journal, account["balances"]))
+    wrong.extend(holdings_wrong(journal, path.with_name("status.json")))
     wrong.extend(bars_wrong(journal, candles, truth["sent"]))
     wrong.extend(late_entries(journal, theirs))
     journal.close()
@@ -383,6 +384,24 @@ STATES = {
     "NEW": State.OPEN, "PARTIALLY_FILLED": State.PARTIAL, "FILLED": State.FILLED, "CANCELED": State.CANCELED,
     "EXPIRED": State.EXPIRED, "REJECTED": State.REJECTED,
 }  # fmt: skip
+
+
+def holdings_wrong(journal: Journal, status: Path) -> list[str]:
+    """Where the strategy ended with another position and dust than its fills have made, exactly."""
+    if not status.is_file():
+        return []
+    wrong = []
+    for symbol, row in json.loads(status.read_text())["symbols"].items():
+        made = Decimal(0)
+        for fill in journal.fills():
+            if fill.symbol == symbol:
+                taken = fill.commission if fill.commission_asset == symbol.partition("/")[0] else 0
+                made += (fill.quantity if fill.side == "buy" else -fill.quantity) - taken
+        if Decimal(row["position"]) + Decimal(row["dust"]) != made:
+            wrong.append(
+                f"the strategy holds {row['position']} and {row['dust']} of dust in {symbol}, and its fills made {made}"
+            )
+    return wrong
 
 
 def ledger_wrong(journal: Journal, balances: dict[str, Any]) -> list[str]:
