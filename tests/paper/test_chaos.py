@@ -99,7 +99,7 @@ class Trader:
             world.strike(dice.choice(STRIKES), dice.choice(("", "user")))
 
     def trade(self, bars: int) -> None:
-        for _ in range(bars):
+        for bar in range(bars):
             self.trouble()
             self.world.step()
             newest = self.world.sandbox.venue.replay.open_time - MINUTE
@@ -107,7 +107,7 @@ class Trader:
             for symbol in (BTC, ETH):
                 self.decide(symbol)
             time.sleep(self.dice.choice([0, 0.02, 0.15]))
-            if self.dice.random() < 0.2:
+            if bar % 5 == 4:
                 self.crash()
 
     def calm(self) -> None:
