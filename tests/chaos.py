@@ -389,7 +389,7 @@ STATES = {
 def holdings_wrong(journal: Journal, status: Path) -> list[str]:
     """Where the strategy ended with another position and dust than its fills have made, exactly."""
     if not status.is_file():
-        return []
+        return ["nothing tells what the strategy holds"]
     wrong = []
     for symbol, row in json.loads(status.read_text())["symbols"].items():
         made = Decimal(0)

@@ -502,16 +502,19 @@ def test_shipped_strategies_decide_as_on_their_own_on_the_demo_market() -> None:
 
 @pytest.mark.usefixtures("no_second_way")
 def test_another_level_costs_a_fraction_of_the_ordinary_way() -> None:
-    candles, strategy = make_candles(100_000), shipped("strategy", "lstm_rsi").load()
+    candles, strategy = make_candles(1_000_000), shipped("strategy", "lstm_rsi").load()
     decider = over(strategy, candles, 2000)
     sets = [{"threshold": t * 1e-5, "oversold": level} for t in range(1, 8) for level in range(20, 30)]
     bars = Bars(candles, predicted(candles))
 
     def seconds(way: Callable[[dict[str, object]], object]) -> float:
+        """Of the quickest: what else the machine does makes the others slower."""
         way({})
-        begun = process_time()
+        took = []
         for parameters in sets:
+            begun = process_time()
             way(parameters)
-        return process_time() - begun
+            took.append(process_time() - begun)
+        return min(took)
 
-    assert seconds(lambda parameters: decide(strategy, parameters, bars)) > 3 * seconds(decider.decide)
+    assert seconds(lambda parameters: decide(strategy, parameters, bars)) > 10 * seconds(decider.decide)
