@@ -24,7 +24,7 @@ SUBJECTS = (
 
 
 def main() -> None:
-    """Parse the flags, measure, print; exit code 1 if a row failed."""
+    """Parse the flags, measure, print; exit code 1 if a row failed, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__,
         epilog=f"All rows take about half an hour on two idle cores and up to 10 GB of memory. "
@@ -54,6 +54,8 @@ def main() -> None:
         from benchmarks.chart import draw
 
         draw(result, asked.chart)
+    if result["interrupted"]:
+        sys.exit(130)
     sys.exit(any(row["verdict"] == "failed" for row in result["rows"]))
 
 
@@ -63,7 +65,7 @@ def _rows(subject: str, ground: Ground) -> list[Row]:
 
 
 def measure(rows: list[Row], rounds: int, judge: bool) -> dict[str, Any]:
-    """All figures, with progress on stderr."""
+    """All figures, with progress on stderr; after Ctrl-C those of the rows that had ended."""
     total = sum(min(one.rounds or rounds, rounds) for row in rows for one in row.turns)
     start, done = time.perf_counter(), 0
 
@@ -72,10 +74,15 @@ def measure(rows: list[Row], rounds: int, judge: bool) -> dict[str, Any]:
         done += 1
         sys.stderr.write(f"{done}/{total}  {time.perf_counter() - start:4.0f} s  {row.key}: {text}\n")
 
-    found = []
-    for row in rows:
-        found.append(row.measure(rounds, tell, judge))
-    return {"machine": machine(), "rounds": rounds, "judged": judge, "rows": found}
+    found: list[dict[str, Any]] = []
+    interrupted = False
+    try:
+        for row in rows:
+            found.append(row.measure(rounds, tell, judge))
+    except KeyboardInterrupt:
+        interrupted = True
+        sys.stderr.write(f"Interrupted in the row {row.key}: of {len(rows)} rows, {len(found)} are measured.\n")
+    return {"machine": machine(), "rounds": rounds, "judged": judge, "interrupted": interrupted, "rows": found}
 
 
 def machine() -> str:

@@ -12,7 +12,7 @@ matplotlib.use("Agg")  # before anything asks for a window
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.table import duration
+from benchmarks.measure import duration
 
 OURS, THEIRS, GREY = "#1f6fb2", "#c9ced6", "#555555"
 

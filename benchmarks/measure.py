@@ -60,10 +60,10 @@ def interleaved(variants: Sequence[Variant], rounds: int, tell: Tell) -> list[Fi
     for turn in range(rounds):
         for number, variant in enumerate(variants):
             if variant.rounds is None or turn < variant.rounds:
-                tell(f"{variant.name}, round {turn + 1}")
                 told[number] = run(variant)
                 seconds[number].append(told[number].pop("seconds") / told[number].get("units", 1.0))
                 peaks[number].append(told[number].pop("peak_mb"))
+                tell(f"{variant.name}, round {turn + 1}: {duration(seconds[number][-1])}, {peaks[number][-1]:,.0f} MB")
     return [
         Figures(statistics.median(each), statistics.median(peak), len(each), said)
         for each, peak, said in zip(seconds, peaks, told, strict=True)
@@ -79,6 +79,14 @@ def run(variant: Variant) -> dict[str, Any]:
         raise BrokenVariant(f"{variant.name} ended with {last}")
     told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return told
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that a person would take."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= factor or unit == "us":
+            return f"{seconds / factor:.3g} {unit}" if seconds < 1000 * factor else f"{seconds / factor:,.0f} {unit}"
+    raise AssertionError
 
 
 def peak_mb() -> float:

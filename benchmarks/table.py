@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.measure import duration
+
 HEADS = ("row", "freqlstm", "peak MB", "compared with", "takes", "peak MB", "ratio", "target", "")
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that a person would take."""
-    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if seconds >= factor or unit == "us":
-            return f"{seconds / factor:.3g} {unit}" if seconds < 1000 * factor else f"{seconds / factor:,.0f} {unit}"
-    raise AssertionError
 
 
 def lines_of(row: dict[str, Any]) -> list[tuple[str, ...]]:

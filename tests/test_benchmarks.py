@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,10 +19,10 @@ from benchmarks import measure
 from benchmarks.__main__ import SUBJECTS
 from benchmarks.chart import draw
 from benchmarks.ground import Ground
-from benchmarks.measure import Figures, Variant, interleaved
+from benchmarks.measure import Figures, Variant, duration, interleaved
 from benchmarks.row import Measured, Row, at_least, share_of_memory, told_under, under_mb, within
 from benchmarks.rows import growth, reference, startup
-from benchmarks.table import duration, table
+from benchmarks.table import table
 
 ROOT = Path(__file__).resolve().parents[1]
 RIVALS = ("vectorbt", "vectorbt_rust")  # in benchmarks/requirements.txt, which the tests do without
@@ -90,6 +91,20 @@ def test_an_unknown_row_is_refused_with_the_names_of_those_there_are() -> None:
 
 def test_fewer_rounds_than_one_are_refused() -> None:
     assert "--rounds is 0. It must be at least 1." in bench("--rounds", "0").stderr
+
+
+def test_what_was_measured_before_ctrl_c_is_shown() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--json", "backtrader", "help"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        while "help: freqlstm --help, round 1" not in running.stderr.readline():
+            assert running.poll() is None, "it has ended before"
+        running.send_signal(signal.SIGINT)  # while TensorFlow is imported
+        printed, said = running.stdout.read(), running.stderr.read()
+    assert running.returncode == 130, said
+    assert [row["key"] for row in json.loads(printed)["rows"]] == ["backtrader"]
+    assert "Interrupted in the row help: of 2 rows, 1 are measured." in said
 
 
 @pytest.mark.skipif(find_spec("vectorbt") is None, reason="vectorbt, of benchmarks/requirements.txt, is not installed")
@@ -177,7 +192,10 @@ def test_variants_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPat
     heard: list[str] = []
     monkeypatch.setattr(measure, "run", fake([1.0, 10.0, 3.0, 30.0, 2.0]))
     found = interleaved([Variant("a", "x:a"), Variant("b", "x:b", rounds=2)], 3, heard.append)
-    assert heard == ["a, round 1", "b, round 1", "a, round 2", "b, round 2", "a, round 3"]
+    assert heard == [
+        "a, round 1: 1 s, 100 MB", "b, round 1: 10 s, 100 MB", "a, round 2: 3 s, 100 MB", "b, round 2: 30 s, 100 MB",
+        "a, round 3: 2 s, 100 MB",
+    ]  # fmt: skip
     assert [(one.seconds, one.rounds) for one in found] == [(2.0, 3), (20.0, 2)]
 
 
