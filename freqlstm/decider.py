@@ -19,8 +19,17 @@ from freqlstm.shelf import Shelf, Truth, Values
 from freqlstm.strategy import Strategy, decide, rules_of
 
 MEMORY = 256 * 2**20  # bytes
+SET = 12 * 8  # bytes a bar of the indicators of one set of parameters
 READINGS = 64  # sets of parameters that one condition may read, one for each way through its code
 _PARTS: dict[str, Any] = {"macd": Macd, "bollinger": Bollinger}
+
+
+def memory_for(bars: int, symbols: int = 1) -> int:
+    """Bytes that a decider of so many bars may keep, beside those of other symbols.
+
+    Less than the indicators of one set would have each set compute anew what it shares with the one before.
+    """
+    return max(MEMORY // symbols, SET * bars)
 
 
 class Decider:
@@ -34,13 +43,13 @@ class Decider:
 
     Indicators are computed once for each of their arguments, comparisons once for each level, and a condition once for the
     parameters that it read, if its code shows that it depends on nothing else. All that is kept takes no more than
-    ``memory`` bytes, however many sets are asked for. Several threads may ask at once. The arrays that are handed out are
+    ``memory`` bytes (:func:`memory_for` so many bars), however many sets are asked for. Several threads may ask at once. The arrays that are handed out are
     not to be changed.
     """
 
     def __init__(
         self, strategy: type[Strategy], candles: Candles, predictions: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp,
-        without: frozenset[str] = frozenset(), *, history: int | None = None, memory: int = MEMORY,
+        without: frozenset[str] = frozenset(), *, history: int | None = None, memory: int | None = None,
     ) -> None:  # fmt: skip
         first, last = int(candles.time.searchsorted(start)), int(candles.time.searchsorted(end))
         self.strategy = strategy
@@ -50,7 +59,7 @@ class Decider:
         self._names = frozenset(map(str, self._predictions.columns))
         self._without = without
         self._bars = Bars(self._candles, self._predictions, without)
-        self._shelf = Shelf(self._candles.time, Memo(memory))
+        self._shelf = Shelf(self._candles.time, Memo(memory_for(len(self._candles)) if memory is None else memory))
         self._never = np.zeros(len(self._candles) - self.history, dtype=bool)
         asked = (*CONDITIONS, "share")
         self._asked = [name for name in asked if getattr(strategy, name) is not getattr(Strategy, name)]

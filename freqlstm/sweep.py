@@ -22,7 +22,7 @@ import pandas as pd
 from freqlstm import ledger
 from freqlstm.bars import CONDITIONS, Bars, Decisions
 from freqlstm.candles import Candles
-from freqlstm.decider import MEMORY, Decider
+from freqlstm.decider import Decider, memory_for
 from freqlstm.engines.compiled import Summary, Tape, summarize
 from freqlstm.errors import PluginError, UsageError
 from freqlstm.folds import Fold
@@ -136,10 +136,15 @@ class Runner:
         strategy = job.strategy.load()
         traded = job.traded()
         self.sweep = sweep
-        memory = MEMORY // len(traded)  # as much for all symbols together as for one
         self.deciders = {
             symbol: Decider(
-                strategy, job.market[symbol], tables[symbol], job.start, job.end, history=history, memory=memory
+                strategy,
+                job.market[symbol],
+                tables[symbol],
+                job.start,
+                job.end,
+                history=history,
+                memory=memory_for(len(job.market[symbol]), len(traded)),
             )
             for symbol in traded
         }

@@ -411,6 +411,21 @@ def test_memory_does_not_grow_with_the_number_of_parameter_sets() -> None:
     assert sizes[-1] > limit / 2
 
 
+@pytest.mark.parametrize("name", ["rsi_bollinger", "boosted_confluence"])
+def test_what_one_set_needs_is_kept_for_the_next_however_many_bars_there_are(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import freqlstm.decider
+
+    strategy = shipped("strategy", name).load()
+    whole = over(strategy, market(3000), 1000)
+    whole.decide({})
+    monkeypatch.setattr(freqlstm.decider, "MEMORY", 0)  # as if there were a hundred million
+    tight = over(strategy, market(3000), 1000)
+    tight.decide({})
+    assert tight.size == whole.size > 3000 * 8
+
+
 def test_all_that_a_decider_keeps_goes_with_it() -> None:
     decider = over(shipped("strategy", "rsi_bollinger").load(), market(3000), 1000)
     decider.decide({})

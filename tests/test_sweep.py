@@ -18,7 +18,7 @@ import pytest
 from sweeping import BTC, ETH, parameters_of, project_of, rows_of, swept, unfinished, walk_of
 from terminal import command, environment, typed
 
-from freqlstm import ledger, sweep
+from freqlstm import decider, ledger, sweep
 from freqlstm import sweep_winner as winning
 from freqlstm.engines import compiled
 from freqlstm.errors import PluginError, RunError, UsageError
@@ -330,7 +330,8 @@ def test_all_symbols_together_are_given_the_memory_of_one(project: Project, monk
     from freqlstm.cli.sweep import build_run
     from freqlstm.run import prepare
 
-    monkeypatch.setattr(sweep, "MEMORY", 400_000)
+    monkeypatch.setattr(decider, "MEMORY", 400_000)
+    monkeypatch.setattr(decider, "SET", 0)  # what one set needs is kept in any case
     flags = {"strategy": "dips", "pairs": (BTC, ETH), "timerange": "20240102-20240105"}
     run = build_run(None, flags, ("rsi_period=5:24:20",))
     job = prepare(run, project, [])
@@ -338,7 +339,7 @@ def test_all_symbols_together_are_given_the_memory_of_one(project: Project, monk
     grid = grid_of(job.strategy.load(), run.sweep)
     runner = sweep.Runner(sweep.Sweep(job, grid, Objective("sharpe")), tables, 1000)
     runner.rows(grid.combinations())
-    kept = [decider.size for decider in runner.deciders.values()]
+    kept = [each.size for each in runner.deciders.values()]
     assert min(kept) > 50_000
     assert sum(kept) <= 400_000
 
