@@ -27,7 +27,7 @@ def main() -> None:
     """Parse the flags, measure, print; exit code 1 if a row failed, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__,
-        epilog=f"All rows take about half an hour on two idle cores and up to 10 GB of memory. "
+        epilog=f"All rows take an hour and a quarter on two slow cores and up to 10 GB of memory. "
         f"What freqlstm is compared with is installed by `{INSTALL}`.",
     )  # fmt: skip
     parser.add_argument("rows", nargs="*", metavar="ROW", help="only these; --list names them")

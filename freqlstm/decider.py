@@ -19,15 +19,15 @@ from freqlstm.shelf import Shelf, Truth, Values
 from freqlstm.strategy import Strategy, decide, rules_of
 
 MEMORY = 256 * 2**20  # bytes
-SET = 12 * 8  # bytes a bar of the indicators of one set of parameters
+SET = 12 * 8  # bytes a bar, which the indicators and comparisons of one set of parameters may need
 READINGS = 64  # sets of parameters that one condition may read, one for each way through its code
 _PARTS: dict[str, Any] = {"macd": Macd, "bollinger": Bollinger}
 
 
 def memory_for(bars: int, symbols: int = 1) -> int:
-    """Bytes that a decider of so many bars may keep, beside those of other symbols.
+    """Bytes that a decider of so many bars may keep, one of those of so many symbols, which share what one would have.
 
-    Less than the indicators of one set would have each set compute anew what it shares with the one before.
+    But never less than one set of parameters needs, or each set would compute anew what it shares with the one before.
     """
     return max(MEMORY // symbols, SET * bars)
 
@@ -43,8 +43,8 @@ class Decider:
 
     Indicators are computed once for each of their arguments, comparisons once for each level, and a condition once for the
     parameters that it read, if its code shows that it depends on nothing else. All that is kept takes no more than
-    ``memory`` bytes (:func:`memory_for` so many bars), however many sets are asked for. Several threads may ask at once. The arrays that are handed out are
-    not to be changed.
+    ``memory`` bytes, by default what :func:`memory_for` so many bars says, however many sets are asked for. Several threads
+    may ask at once. The arrays that are handed out are not to be changed.
     """
 
     def __init__(

@@ -136,18 +136,13 @@ class Runner:
         strategy = job.strategy.load()
         traded = job.traded()
         self.sweep = sweep
-        self.deciders = {
-            symbol: Decider(
-                strategy,
-                job.market[symbol],
-                tables[symbol],
-                job.start,
-                job.end,
-                history=history,
-                memory=memory_for(len(job.market[symbol]), len(traded)),
+        self.deciders = {}
+        for symbol in traded:
+            candles = job.market[symbol]
+            memory = memory_for(len(candles), len(traded))
+            self.deciders[symbol] = Decider(
+                strategy, candles, tables[symbol], job.start, job.end, history=history, memory=memory
             )
-            for symbol in traded
-        }
         self.tape = Tape.of(traded, job.rules)
         self.symbols = len(traded)
         self.pieces: list[tuple[Tape | None, dict[str, slice]]] = []
